@@ -1,0 +1,48 @@
+# Two commands set everything up: `make lab` and `make test`.
+# GPU=1 adds the CUDA libraries; PYTHON=... picks the interpreter.
+export TF_CPP_MIN_LOG_LEVEL ?= 2
+
+VENV := .venv
+BIN := $(VENV)/bin
+SUPPORTED := import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))
+PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11; do \
+	$$p -c '$(SUPPORTED)' 2>/dev/null && echo $$p && break; done)
+comma := ,
+GPU_EXTRA := $(if $(GPU),$(comma)gpu)
+# Inside containers people are root, and Jupyter refuses root unless told.
+AS_ROOT := $(if $(filter 0,$(shell id -u)),--allow-root)
+
+.PHONY: lab test lint format notebooks clean
+
+lab: $(VENV)/.lab$(GPU)
+	$(BIN)/jupyter lab --config=jupyter_lab_config.py $(AS_ROOT) notebooks/00_index.ipynb
+
+test: $(VENV)/.test$(GPU) lint
+	$(BIN)/python -m pytest
+
+lint: $(VENV)/.test$(GPU)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+format: $(VENV)/.test$(GPU)
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+# Runs the notebooks and stores their outputs; NB=notebooks/05*.ipynb for one.
+notebooks: $(VENV)/.test$(GPU)
+	$(BIN)/python tests/store_outputs.py $(NB)
+
+clean:
+	rm -rf $(VENV)
+
+$(BIN)/python:
+	@test -n "$(PYTHON)" || { echo "Python 3.11, 3.12 or 3.13 is needed; none was found. Name one: make lab PYTHON=/path/to/python"; exit 1; }
+	$(PYTHON) -m venv $(VENV)
+
+$(VENV)/.lab$(GPU): pyproject.toml constraints.txt | $(BIN)/python
+	$(BIN)/python -m pip install -q --disable-pip-version-check -c constraints.txt -e ".[lab$(GPU_EXTRA)]"
+	@touch $@
+
+$(VENV)/.test$(GPU): pyproject.toml constraints.txt | $(BIN)/python
+	$(BIN)/python -m pip install -q --disable-pip-version-check -c constraints.txt -e ".[lab,test$(GPU_EXTRA)]"
+	@touch $(VENV)/.lab$(GPU) $@

@@ -1,0 +1,1 @@
+"""Panels: traits plus plots, one per file, no computation of their own."""
