@@ -1,0 +1,63 @@
+"""What each step did, collected while it trains, read as arrays."""
+
+import dataclasses
+import threading
+
+import numpy as np
+
+
+@dataclasses.dataclass(frozen=True)
+class StepRecords:
+    """What each training step did, one entry per step.
+
+    Attributes:
+        step: int64 `(S,)`, 1 for the run's first step.
+        loss: float64 `(S,)`, the batch's own loss, penalties included; NaN where the
+            model's `train_step` never calls `compute_loss`.
+        learning_rate: float64 `(S,)`, the rate this step used.
+        gradient_norm: float64 `(S,)`, Euclidean norm over all gradients, before any
+            clipping.
+        seconds: float64 `(S,)`, wall time of the step.
+    """
+
+    step: np.ndarray
+    loss: np.ndarray
+    learning_rate: np.ndarray
+    gradient_norm: np.ndarray
+    seconds: np.ndarray
+
+    def __len__(self):
+        return len(self.step)
+
+
+class Recorder:
+    """Collects rows from the training thread; snapshots can be taken in any thread."""
+
+    _NAMES = ("loss", "learning_rate", "gradient_norm", "seconds")
+
+    def __init__(self):
+        self._rows = np.empty((256, len(self._NAMES)))
+        self._count = 0
+        self._lock = threading.Lock()
+
+    def __len__(self):
+        return self._count
+
+    def append(self, loss, learning_rate, gradient_norm, seconds):
+        """Adds one step; float each, `seconds` in seconds."""
+        with self._lock:
+            if self._count == len(self._rows):
+                self._rows = np.concatenate([self._rows, np.empty_like(self._rows)])
+            self._rows[self._count] = loss, learning_rate, gradient_norm, seconds
+            self._count += 1
+
+    def snapshot(self):
+        """Copies what there is.
+
+        Returns:
+            `StepRecords`; later steps do not change it.
+        """
+        with self._lock:
+            rows = self._rows[: self._count].T.copy()
+        columns = dict(zip(self._NAMES, rows, strict=True))
+        return StepRecords(step=np.arange(1, rows.shape[1] + 1), **columns)

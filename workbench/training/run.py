@@ -1,0 +1,315 @@
+"""One training run in the background: pause, resume, stop, live values."""
+
+import atexit
+import math
+import threading
+import time
+import weakref
+
+import keras
+import tensorflow as tf
+from keras.src.backend.common import global_state
+
+from workbench.steps import StepHook
+from workbench.training.arguments import check_model, fit_arguments_of
+from workbench.training.control import Control
+from workbench.training.records import save_records
+from workbench.training.watch import Gate, Watch
+
+_ENDED = ("finished", "stopped", "failed")
+_POLL_SECONDS = 0.05
+
+_running = weakref.WeakSet()
+_running_lock = threading.Lock()
+
+
+class Run:
+    """Trains a compiled model with its own `fit`, in a background thread.
+
+    When nobody touches anything, weights, optimizer and History are those of
+    `model.fit`, bit for bit. One exception is TensorFlow's: for
+    `BatchNormalization` under plain SGD its graph optimizer multiplies in another
+    order when the gradient is also measured, which differs in the last bit.
+
+    What the optimizer holds after a change of the learning rate: compiled with a
+    number, it keeps the last value set; compiled with a schedule, it keeps the
+    schedule, and the value set by hand held for this run only.
+
+    A step whose loss or gradient is NaN or Inf changes nothing, and the run pauses:
+    `problem` says at which step and where it began; `resume()` goes on without that
+    batch, `stop()` ends.
+
+    Args:
+        model: Compiled `keras.Model`, on one device.
+        data: `(x, y)` or `(x, y, sample_weight)` of arrays, a `tf.data.Dataset` or a
+            `keras.utils.PyDataset`.
+        epochs: Positive int.
+        batch_size: Positive int, for arrays only; a dataset brings its own batches.
+        validation_data: As `model.fit` takes it.
+        callbacks: Iterable of `keras.callbacks.Callback`.
+        **fit_arguments: Passed on to `model.fit`, such as `shuffle=False`; `verbose`
+            is 0 unless given.
+
+    Raises:
+        ValueError: If the model is not compiled, runs on several devices, or an
+            argument is out of range.
+    """
+
+    def __init__(
+        self,
+        model,
+        data,
+        *,
+        epochs=1,
+        batch_size=32,
+        validation_data=None,
+        callbacks=(),
+        **fit_arguments,
+    ):
+        arguments = fit_arguments_of(data, epochs, batch_size, fit_arguments)
+        check_model(model)
+        self.model = model
+        self.epochs = epochs
+        self.error = None
+        self._fit_arguments = {**arguments, "validation_data": validation_data}
+        self._callbacks = list(callbacks)
+        self._control = Control()
+        self._watch = Watch(self._control)
+        self._gate = Gate(self._control, self._watch)
+        self._ended = threading.Event()
+        self._thread = None
+        self._state = "ready"
+        self._history = keras.callbacks.History()
+
+    def __repr__(self):
+        return f"<Run {self.progress}>"
+
+    # Steering
+
+    def start(self):
+        """Starts training in the background and returns at once.
+
+        Returns:
+            The run itself.
+
+        Raises:
+            RuntimeError: If it was started before, or another run trains the model.
+        """
+        with _running_lock:
+            if self._state != "ready":
+                raise RuntimeError(
+                    f"A run starts once, and this one is {self._state}; make a new "
+                    "`Run(model, data, …)` to train the model further."
+                )
+            for other in _running:
+                if other.model is self.model:
+                    raise RuntimeError(
+                        "Another run trains this model; end it first with its "
+                        f"`stop()`. Received: {other!r}"
+                    )
+            self._state = "running"
+            _running.add(self)
+        # Keras keeps its dtype policy, seeds and settings per thread.
+        settings = [
+            (tracker, dict(vars(tracker)))
+            for tracker in (
+                global_state.GLOBAL_STATE_TRACKER,
+                global_state.GLOBAL_SETTINGS_TRACKER,
+            )
+        ]
+        self._thread = threading.Thread(
+            target=self._train, args=(settings,), name="workbench-run", daemon=True
+        )
+        self._thread.start()
+        return self
+
+    def pause(self):
+        """Lets the run stand still before its next step; returns at once.
+
+        Raises:
+            RuntimeError: If the run has not started or has ended.
+        """
+        if self._state != "running":
+            raise RuntimeError(
+                f"Only a running run can pause; this one is {self.state}."
+            )
+        self._control.request(pause=True)
+
+    def resume(self):
+        """Ends a pause; does nothing where there is none."""
+        self._watch.problem = None
+        self._control.request(pause=False)
+
+    def stop(self):
+        """Ends the run after the step it is in; returns at once, see `wait`.
+
+        The model stays usable, with what it has learned; an epoch that was begun is
+        validated and logged as Keras does it. A run that has ended stays as it is.
+        """
+        self._control.request(stop=True)
+
+    def wait(self, timeout=None):
+        """Blocks until the run has ended.
+
+        An interrupt (Ctrl-C, or the stop button of the notebook) ends the run after
+        its step, then raises KeyboardInterrupt.
+
+        Args:
+            timeout: float, seconds, or None for as long as it takes.
+
+        Returns:
+            `keras.callbacks.History`, as `model.fit` returns it.
+
+        Raises:
+            FloatingPointError: If the run pauses because of NaN or Inf; it is still
+                there, for `resume()` or `stop()`.
+            RuntimeError: If the run was not started.
+            TimeoutError: If it has not ended in time; it goes on.
+            Exception: What training itself raised.
+        """
+        if self._thread is None:
+            raise RuntimeError("The run was not started; call `start()` first.")
+        deadline = math.inf if timeout is None else time.monotonic() + timeout
+        try:
+            # Not Thread.join: interrupted, it takes the thread for ended (3.11, 3.12).
+            while not self._ended.wait(_POLL_SECONDS):
+                if self.problem is not None and not self._control.stop_requested:
+                    raise FloatingPointError(
+                        f"{self.problem}. That update was skipped and the run is "
+                        "paused: `resume()` goes on without this batch, `stop()` ends."
+                    )
+                if time.monotonic() > deadline:
+                    raise TimeoutError(
+                        f"The run has not ended within {timeout} s; it goes on "
+                        f"({self.progress})."
+                    )
+        except KeyboardInterrupt:
+            self.stop()
+            self._ended.wait()
+            raise
+        if self.error is not None:
+            raise self.error
+        return self._history
+
+    def set(self, name, value):
+        """Changes a value; the next step uses it, and nothing is retraced.
+
+        Args:
+            name: "learning_rate".
+            value: float >= 0. None gives the rate back to the schedule that the
+                optimizer was compiled with, else sets the rate it had at the start.
+
+        Raises:
+            ValueError: If `name` is not known or `value` is out of range.
+            RuntimeError: If the run has ended.
+        """
+        if name not in self._gate.setters:
+            raise ValueError(
+                f"`name` must be one of {sorted(self._gate.setters)}. Received: {name=}"
+            )
+        if value is not None and not (math.isfinite(value) and value >= 0):
+            raise ValueError(
+                f"`{name}` must be a finite number >= 0, or None. Received: "
+                f"{name}={value}"
+            )
+        if self._state in _ENDED:
+            raise RuntimeError(
+                f"The run is {self._state}; set `model.optimizer.{name}` instead."
+            )
+        self._control.put(name, None if value is None else float(value))
+
+    # Reading
+
+    @property
+    def learning_rate(self):
+        """The rate of the next step, float; assigning is `set("learning_rate", …)`."""
+        waiting = self._control.pending("learning_rate", None)
+        if waiting is not None:
+            return waiting
+        return float(tf.convert_to_tensor(self.model.optimizer.learning_rate))
+
+    @learning_rate.setter
+    def learning_rate(self, value):
+        self.set("learning_rate", value)
+
+    @property
+    def state(self):
+        """str: "ready", "running", "paused", "finished", "stopped" or "failed"."""
+        if self._state == "running" and self._control.blocked:
+            return "paused"
+        return self._state
+
+    @property
+    def problem(self):
+        """Str that says at which step NaN or Inf began and where, else None."""
+        return self._watch.problem
+
+    @property
+    def records(self):
+        """`workbench.steps.StepRecords` of the steps done so far."""
+        return self._watch.recorder.snapshot()
+
+    @property
+    def changes(self):
+        """Tuple of `Change`: every value that was changed by hand."""
+        return tuple(self._gate.changes)
+
+    @property
+    def history(self):
+        """`keras.callbacks.History`; complete once the run has ended."""
+        return self._history
+
+    @property
+    def progress(self):
+        """`Progress`: where the run stands."""
+        return self._watch.progress(self.state, self.epochs)
+
+    @property
+    def metrics(self):
+        """Metrics as they moved: dict name -> list of `(step, value)`."""
+        return {name: list(points) for name, points in self._watch.points.items()}
+
+    def save(self, filepath):
+        """Saves records, changes and History (not the model: `model.save` does).
+
+        Args:
+            filepath: str or path; `.npz` by custom. `load_records` reads it.
+        """
+        save_records(filepath, self.records, self.changes, self._history.history)
+
+    # The training thread
+
+    def _train(self, settings):
+        for tracker, values in settings:
+            vars(tracker).update(values)
+        try:
+            with StepHook(self.model) as self._watch.hook:
+                self.model.fit(
+                    callbacks=[
+                        self._watch,
+                        *self._callbacks,
+                        self._history,
+                        self._gate,
+                    ],
+                    **self._fit_arguments,
+                )
+        except BaseException as error:  # noqa: BLE001, `wait` raises it in the caller's thread
+            self.error = error
+            self._end("failed")
+        else:
+            self._end("stopped" if self._control.stop_requested else "finished")
+
+    def _end(self, state):
+        self._watch.hook = None
+        with _running_lock:
+            _running.discard(self)
+        self._state = state
+        self._ended.set()
+
+
+@atexit.register
+def _stop_all():
+    # A daemon thread inside TensorFlow must not outlive the interpreter.
+    for run in list(_running):
+        run.stop()
+        run._ended.wait(timeout=10)
