@@ -1,6 +1,6 @@
 # Two commands set everything up: `make lab` and `make test`.
 # GPU=1 adds the CUDA libraries; PYTHON=... picks the interpreter.
-export TF_CPP_MIN_LOG_LEVEL ?= 2
+export TF_CPP_MIN_LOG_LEVEL ?= 3
 
 VENV := .venv
 BIN := $(VENV)/bin

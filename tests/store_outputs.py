@@ -41,7 +41,7 @@ def store(path):
 
 def main(arguments):
     """Stores the named notebooks, or all."""
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     paths = [pathlib.Path(name).resolve() for name in arguments]
     for path in paths or sorted((ROOT / "notebooks").rglob("*.ipynb")):
         start = time.perf_counter()

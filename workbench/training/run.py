@@ -1,16 +1,15 @@
 """One training run in the background: pause, resume, stop, live values."""
 
-import atexit
 import math
 import threading
 import time
-import weakref
 
 import keras
 import tensorflow as tf
 from keras.src.backend.common import global_state
 
 from workbench.steps import StepHook
+from workbench.training import registry
 from workbench.training.arguments import check_model, fit_arguments_of
 from workbench.training.control import Control
 from workbench.training.records import save_records
@@ -18,9 +17,6 @@ from workbench.training.watch import Gate, Watch
 
 _ENDED = ("finished", "stopped", "failed")
 _POLL_SECONDS = 0.05
-
-_running = weakref.WeakSet()
-_running_lock = threading.Lock()
 
 
 class Run:
@@ -76,7 +72,7 @@ class Run:
         self._control = Control()
         self._watch = Watch(self._control)
         self._gate = Gate(self._control, self._watch)
-        self._ended = threading.Event()
+        self.ended = threading.Event()
         self._thread = None
         self._state = "ready"
         self._history = keras.callbacks.History()
@@ -95,20 +91,13 @@ class Run:
         Raises:
             RuntimeError: If it was started before, or another run trains the model.
         """
-        with _running_lock:
-            if self._state != "ready":
-                raise RuntimeError(
-                    f"A run starts once, and this one is {self._state}; make a new "
-                    "`Run(model, data, …)` to train the model further."
-                )
-            for other in _running:
-                if other.model is self.model:
-                    raise RuntimeError(
-                        "Another run trains this model; end it first with its "
-                        f"`stop()`. Received: {other!r}"
-                    )
-            self._state = "running"
-            _running.add(self)
+        if self._state != "ready":
+            raise RuntimeError(
+                f"A run starts once, and this one is {self._state}; make a new "
+                "`Run(model, data, …)` to train the model further."
+            )
+        registry.enter(self)
+        self._state = "running"
         # Keras keeps its dtype policy, seeds and settings per thread.
         settings = [
             (tracker, dict(vars(tracker)))
@@ -172,7 +161,7 @@ class Run:
         deadline = math.inf if timeout is None else time.monotonic() + timeout
         try:
             # Not Thread.join: interrupted, it takes the thread for ended (3.11, 3.12).
-            while not self._ended.wait(_POLL_SECONDS):
+            while not self.ended.wait(_POLL_SECONDS):
                 if self.problem is not None and not self._control.stop_requested:
                     raise FloatingPointError(
                         f"{self.problem}. That update was skipped and the run is "
@@ -185,7 +174,7 @@ class Run:
                     )
         except KeyboardInterrupt:
             self.stop()
-            self._ended.wait()
+            self.ended.wait()
             raise
         if self.error is not None:
             raise self.error
@@ -245,6 +234,11 @@ class Run:
         return self._watch.problem
 
     @property
+    def pause_requested(self):
+        """bool, whether the run stands still or will before its next step."""
+        return self._control.pause_requested
+
+    @property
     def records(self):
         """`workbench.steps.StepRecords` of the steps done so far."""
         return self._watch.recorder.snapshot()
@@ -301,15 +295,6 @@ class Run:
 
     def _end(self, state):
         self._watch.hook = None
-        with _running_lock:
-            _running.discard(self)
+        registry.leave(self)
         self._state = state
-        self._ended.set()
-
-
-@atexit.register
-def _stop_all():
-    # A daemon thread inside TensorFlow must not outlive the interpreter.
-    for run in list(_running):
-        run.stop()
-        run._ended.wait(timeout=10)
+        self.ended.set()

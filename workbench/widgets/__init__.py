@@ -1,1 +1,6 @@
 """Panels: traits plus plots, one per file, no computation of their own."""
+
+from workbench.widgets.device_panel import DevicePanel
+from workbench.widgets.training_monitor import TrainingMonitor
+
+__all__ = ["DevicePanel", "TrainingMonitor"]

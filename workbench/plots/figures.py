@@ -1,4 +1,4 @@
-"""Records drawn on matplotlib Axes, without pyplot's global state."""
+"""Figures that pyplot does not know, and pictures with alternative text."""
 
 import base64
 import html

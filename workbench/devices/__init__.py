@@ -1,0 +1,29 @@
+"""What hardware there is, what TensorFlow makes of it, and how much memory it takes.
+
+Importing this does not load TensorFlow; only what has to ask it does so.
+"""
+
+from workbench.devices.detection import detect_devices
+from workbench.devices.load import GpuLoad, Load, measure_load
+from workbench.devices.memory import grow_memory, limit_memory
+from workbench.devices.records import (
+    Cpu,
+    DeviceReport,
+    Gpu,
+    MemorySetting,
+    Source,
+)
+
+__all__ = [
+    "Cpu",
+    "DeviceReport",
+    "Gpu",
+    "GpuLoad",
+    "Load",
+    "MemorySetting",
+    "Source",
+    "detect_devices",
+    "grow_memory",
+    "limit_memory",
+    "measure_load",
+]

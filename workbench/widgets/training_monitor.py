@@ -1,0 +1,245 @@
+"""A panel that shows a run while it trains, and steers it."""
+
+import html
+import math
+import time
+
+import ipywidgets
+import traitlets
+
+from workbench.plots import RunFigure, image_tag
+from workbench.reports import format_seconds
+from workbench.widgets.panel import LARGEST_SHARE, Panel, shows_errors
+
+_BEAT_SECONDS = 0.25
+_SECONDS_BETWEEN_DRAWINGS = 1.0
+_ENDED = ("finished", "stopped", "failed")
+_STATES = {
+    "ready": "Ready",
+    "running": "Training",
+    "paused": "Paused",
+    "finished": "Finished",
+    "stopped": "Stopped",
+    "failed": "Failed",
+}
+
+
+class TrainingMonitor(Panel):
+    """Shows loss, metrics, learning rate and gradient norm of a run, and steers it.
+
+    Every control is a trait; setting it from Python does what the mouse does. What is
+    asked for takes effect at the next step.
+
+    Attributes:
+        learning_rate: Trait, float, the rate of the next step; set it to change it.
+        paused: Trait, bool; True lets the run stand still, False lets it go on.
+        state: Trait, str, the run's state. Read only, as all that follow.
+        step: Trait, int, steps done.
+        total_steps: Trait, int, 0 while it is not known.
+        logs: Trait, dict name -> float, the newest metrics.
+        error: Trait, str, what went wrong in training or in a callback, else "".
+
+    Args:
+        run: `workbench.training.Run`, started or not.
+    """
+
+    learning_rate = traitlets.Float()
+    paused = traitlets.Bool()
+    state = traitlets.Unicode("ready")
+    step = traitlets.Int()
+    total_steps = traitlets.Int()
+    logs = traitlets.Dict()
+
+    def __init__(self, run):
+        self.run = run
+        self._drawing = RunFigure()
+        self._next_drawing = 0.0
+        self._steps_drawn = -1
+        self._make_controls(run.learning_rate)
+        super().__init__(
+            [
+                ipywidgets.HBox([self._bar, self._text]),
+                ipywidgets.HBox([self._start, self._pause, self._stop]),
+                ipywidgets.HBox([self._rate, self._rate_view, self._reset]),
+                self._plot,
+            ]
+        )
+        with self._following():
+            self.learning_rate = run.learning_rate
+        self.observe(self._on_learning_rate, "learning_rate")
+        self.observe(self._on_paused, "paused")
+        self._rate.observe(self._on_slider, "value")
+        self._pause.observe(self._on_pause_button, "value")
+        self._start.on_click(self._on_start)
+        self._stop.on_click(self._on_stop)
+        self._reset.on_click(self._on_reset)
+        self._refresh()
+        self._draw()
+        self._start_beat()
+
+    def _make_controls(self, rate):
+        self._bar = ipywidgets.IntProgress(
+            description="Progress", layout=ipywidgets.Layout(width="24em")
+        )
+        self._text = ipywidgets.HTML()
+        self._start = ipywidgets.Button(
+            description="Start", icon="play", button_style="primary"
+        )
+        self._pause = ipywidgets.ToggleButton(description="Pause", icon="pause")
+        self._stop = ipywidgets.Button(description="Stop", icon="stop")
+        power = math.log10(rate) if rate > 0 else -3
+        self._rate = ipywidgets.FloatLogSlider(
+            value=rate or 1e-3,
+            min=min(-6, math.floor(power) - 1),
+            max=max(0, math.ceil(power) + 1),
+            step=0.05,
+            description="Learning rate",
+            readout=False,
+            style={"description_width": "initial"},
+            layout=ipywidgets.Layout(width="28em"),
+        )
+        self._rate_view = ipywidgets.HTML()
+        self._reset = ipywidgets.Button(
+            description="Give back",
+            icon="undo",
+            tooltip="Back to the schedule, or to the rate it was compiled with",
+        )
+        self._plot = ipywidgets.HTML()
+
+    # What the reader does
+
+    @shows_errors
+    def _on_start(self, _button):
+        self.run.start()
+        self._wake.set()
+
+    @shows_errors
+    def _on_stop(self, _button):
+        self.run.stop()
+        self._wake.set()
+
+    @shows_errors
+    def _on_reset(self, _button):
+        self.run.set("learning_rate", None)
+        self._wake.set()
+
+    @shows_errors
+    def _on_slider(self, change):
+        if not self._is_following:
+            self.learning_rate = change["new"]
+
+    @shows_errors
+    def _on_pause_button(self, change):
+        if not self._is_following:
+            self.paused = change["new"]
+
+    @shows_errors
+    def _on_learning_rate(self, change):
+        if not self._is_following:
+            self.run.set("learning_rate", change["new"])
+        self._show_rate(change["new"])
+
+    @shows_errors
+    def _on_paused(self, change):
+        if not self._is_following:
+            if change["new"]:
+                self.run.pause()
+            else:
+                self.run.resume()
+        with self._following():
+            self._pause.value = change["new"]
+        self._wake.set()
+
+    # What the run does
+
+    def _beat(self):
+        begin = time.thread_time()
+        ended = self.run.state in _ENDED
+        self._refresh()
+        now = time.monotonic()
+        drawn = now >= self._next_drawing or ended
+        if drawn:
+            self._draw()
+        cost = time.thread_time() - begin
+        if drawn:
+            pace = max(_SECONDS_BETWEEN_DRAWINGS, cost / LARGEST_SHARE)
+            self._next_drawing = now + pace
+        return None if ended else max(_BEAT_SECONDS, cost / LARGEST_SHARE / 4)
+
+    def _refresh(self):
+        run = self.run
+        progress = run.progress
+        rate = run.learning_rate
+        with self._following(), self.hold_trait_notifications():
+            self.step = progress.step
+            self.total_steps = progress.total_steps or 0
+            self.logs = progress.logs
+            self.state = progress.state
+            if progress.state in ("running", "paused"):
+                self.paused = run.pause_requested
+            if not math.isclose(rate, self.learning_rate, rel_tol=1e-6):
+                self.learning_rate = rate
+        self._show(progress)
+
+    def _show(self, progress):
+        self._bar.max = self.total_steps or max(1, self.step)
+        self._bar.value = self.step
+        ended = progress.state in _ENDED
+        self._start.disabled = progress.state != "ready"
+        self._pause.disabled = ended or progress.state == "ready"
+        self._stop.disabled = self._pause.disabled
+        self._rate.disabled = self._reset.disabled = ended
+        self._pause.description = "Resume" if self.paused else "Pause"
+        self._pause.icon = "play" if self.paused else "pause"
+        self._text.value = (
+            f'<div role="status">{html.escape(_describe(progress))}</div>'
+        )
+        if self.run.problem:
+            self.error = (
+                f"{self.run.problem}. This update was skipped; Resume goes on without "
+                "the batch."
+            )
+        elif self.run.error is not None:
+            self.error = f"{type(self.run.error).__name__}: {self.run.error}"
+        self._show_rate(self.learning_rate)
+
+    def _show_rate(self, rate):
+        self._rate_view.value = f"<code>{rate:.3g}</code>"
+        inside = min(max(rate, 10.0**self._rate.min), 10.0**self._rate.max)
+        if not math.isclose(self._rate.value, inside, rel_tol=1e-6):
+            with self._following():
+                self._rate.value = inside
+
+    def _draw(self):
+        if self.step == self._steps_drawn and self.state not in _ENDED:
+            return
+        self._steps_drawn = self.step
+        run = self.run
+        self._drawing.update(run.records, run.metrics, self.total_steps)
+        self._plot.value = image_tag(self._drawing.to_png(), self.alt)
+
+    @property
+    def alt(self):
+        """str, in words what the curves show now."""
+        values = [f"{name} {value:.4f}" for name, value in self.logs.items()]
+        return (
+            "Loss, metrics, learning rate and gradient norm over "
+            f"{self.step} steps; now {', '.join(values) or 'no values yet'}."
+        )
+
+    def _picture(self):
+        return self._drawing.to_png()
+
+    def __repr__(self):
+        return "TrainingMonitor(run)"
+
+
+def _describe(progress):
+    parts = [_STATES[progress.state]]
+    total = progress.total_steps or "?"
+    parts.append(f"step {progress.step} of {total}")
+    parts.append(f"epoch {progress.epoch} of {progress.epochs}")
+    if progress.seconds_left is not None and progress.state in ("running", "paused"):
+        parts.append(f"{format_seconds(progress.seconds_left)} left")
+    parts += [f"{name} {value:.4f}" for name, value in progress.logs.items()]
+    return " · ".join(parts)
