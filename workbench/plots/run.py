@@ -71,7 +71,9 @@ class RunFigure:
         self._set("learning_rate", "", step, rate, color=COLORS[1])
         self._set("gradient_norm", "", step, norm, color=COLORS[2], linewidth=0.8)
         self._set_metrics(metrics or {})
-        end = total_steps or _rounded_up(step[-1] if len(step) else 1)
+        end = _rounded_up(step[-1] if len(step) else 1)
+        if total_steps:
+            end = min(end, total_steps)
         for name in self.axes:
             self._fit_limits(name, end)
 

@@ -1,10 +1,11 @@
 """The hook at each training step: true loss, gradient norm, rate, and a guard."""
 
-from workbench.steps.hook import Step, StepHook
+from workbench.steps.hook import Step, StepHook, unscaled
 from workbench.steps.norms import all_finite, global_norm, sum_duplicates
-from workbench.steps.records import Recorder, StepRecords
+from workbench.steps.records import LayerRecorder, Recorder, StepRecords
 
 __all__ = [
+    "LayerRecorder",
     "Recorder",
     "Step",
     "StepHook",
@@ -12,4 +13,5 @@ __all__ = [
     "all_finite",
     "global_norm",
     "sum_duplicates",
+    "unscaled",
 ]

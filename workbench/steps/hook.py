@@ -12,11 +12,11 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from workbench.steps.norms import all_finite, global_norm
+from workbench.steps import diagnosis
+from workbench.steps.diagnosis import NONE, current_graph
+from workbench.steps.norms import global_norm
 
 _NUMBERS = ("loss", "gradient_norm", "learning_rate", "ok")
-_READS = ("ReadVariableOp", "ResourceGather", "ResourceGatherNd", "VariableShape")
-_NONE = -1
 
 
 @dataclasses.dataclass(frozen=True)
@@ -49,12 +49,21 @@ class StepHook:
 
     Args:
         model: Compiled `keras.Model`.
+        stand_in: Optimizer around the model's own that takes its place meanwhile,
+            such as `clip.wrap(optimizer)`; None for none.
     """
 
-    def __init__(self, model):
+    def __init__(self, model, stand_in=None):
         self._model = model
-        # Loss scaling wraps the optimizer that knows the rate and the true gradient.
-        self._optimizer = getattr(model.optimizer, "inner_optimizer", model.optimizer)
+        self._stand_in = stand_in
+        self._applier = stand_in or unscaled(model.optimizer)
+        # The innermost optimizer is the one that knows the rate.
+        self._optimizer = self._applier
+        while hasattr(self._optimizer, "inner_optimizer"):
+            self._optimizer = self._optimizer.inner_optimizer
+        # Then NaN and Inf are the clip method's own business.
+        clip = getattr(self._applier, "clip", None)
+        self._mends_nonfinite = getattr(clip, "mends_nonfinite", False)
         shape = (model.steps_per_execution, len(_NUMBERS) + 3)
         self._rows = tf.Variable(tf.zeros(shape, tf.float64))
         self._steps_read = 0
@@ -63,6 +72,7 @@ class StepHook:
         self._override_is_on = False
         self._patched = []
         self._train_function = None
+        self._replaced = None
         self._tracing_thread = None
         self._has_loss = False
         self._gradients = None
@@ -73,9 +83,13 @@ class StepHook:
     def __enter__(self):
         model, optimizer = self._model, self._optimizer
         self._train_function, model.train_function = model.train_function, None
+        if self._stand_in is not None:
+            holder, name = _place_of_optimizer(model)
+            self._replaced = vars(holder)[name]
+            vars(holder)[name] = self._stand_in
         self._patch(model, "train_step", self._train_step)
         self._patch(model, "compute_loss", self._compute_loss)
-        self._patch(optimizer, "apply", self._apply)
+        self._patch(self._applier, "apply", self._apply)
         if not self.rate_is_variable:
             self._patch(optimizer, "_get_current_learning_rate", self._current_rate)
         return self
@@ -84,6 +98,9 @@ class StepHook:
         for target, name in self._patched:
             del vars(target)[name]
         self._patched.clear()
+        if self._stand_in is not None:
+            holder, name = _place_of_optimizer(self._model)
+            vars(holder)[name] = self._replaced
         self._model.train_function = self._train_function
 
     def _patch(self, target, name, replacement):
@@ -128,12 +145,21 @@ class StepHook:
                 self._steps_read = number
         return steps
 
+    def read_layers(self):
+        """Reads what a clipping optimizer recorded of the last step.
+
+        Returns:
+            float64 array, see `workbench.clipping.read_record`; None without one.
+        """
+        record = getattr(self._applier, "step_record", None)
+        return None if record is None else record.numpy()
+
     def _explain(self, loss, layer, weight):
-        if layer != _NONE:
+        if layer != NONE:
             return f"{self._layer_names[layer]} is the first with NaN or Inf"
         if self._has_loss and not np.isfinite(loss):
             return "every layer's output is finite, but the loss is not"
-        where = self._weight_names[weight] if weight != _NONE else "a weight"
+        where = self._weight_names[weight] if weight != NONE else "a weight"
         return f"the loss is finite, but the gradient is not, from {where} down"
 
     # What follows is traced into the step.
@@ -159,17 +185,19 @@ class StepHook:
         gradients = list(grads)
         if trainable_variables is not None:
             trainable_variables = list(trainable_variables)
-            if not self._optimizer.built:
-                self._optimizer.build(trainable_variables)
+            if not self._applier.built:
+                self._applier.build(trainable_variables)
         norm, finite = global_norm(gradients)
         rate = tf.cast(self._optimizer.learning_rate, tf.float64)
         override = tf.cast(self._rate_override, tf.float64)
         rate = tf.where(tf.math.is_nan(override), rate, override)
-        ok = tf.logical_and(finite, self._loss_is_finite())
+        ok = tf.logical_or(
+            self._mends_nonfinite, tf.logical_and(finite, self._loss_is_finite())
+        )
         self._now["gradient_norm"].assign(tf.cast(norm, tf.float64))
         self._now["learning_rate"].assign(rate)
         self._now["ok"].assign(tf.cast(ok, tf.float64))
-        self._gradients = _current_graph(), gradients
+        self._gradients = current_graph(), gradients
         variables = trainable_variables or self._model.trainable_variables
         self._weight_names = [variable.path for variable in variables]
 
@@ -198,7 +226,7 @@ class StepHook:
         for name, value in (("loss", np.nan), ("gradient_norm", np.nan), ("ok", 1.0)):
             self._now[name].assign(value)
         self._has_loss, self._gradients = False, None
-        self._step_graph = _current_graph()
+        self._step_graph = current_graph()
         model = self._model
         state = [v.value for v in model.variables if not v.trainable]
         state += [v.value for v in model.metrics_variables]
@@ -208,7 +236,7 @@ class StepHook:
             logs = original(data)
         finally:
             self._tracing_thread = None
-        written = _written(state)
+        written = diagnosis.written(state)
 
         def restore():
             for variable, value, is_written in zip(state, before, written, strict=True):
@@ -217,12 +245,14 @@ class StepHook:
 
         def undo():
             restore()
-            found = tf.stack([self._first_layer(data), self._last_gradient()])
+            layer, self._layer_names = diagnosis.first_bad_layer(model, data)
+            found = tf.stack([layer, self._last_bad_gradient()])
             restore()
             return found
 
-        ok = tf.logical_and(self._now["ok"] > 0, self._loss_is_finite())
-        found = tf.cond(ok, lambda: tf.constant([_NONE, _NONE]), undo)
+        fine = tf.logical_or(self._mends_nonfinite, self._loss_is_finite())
+        ok = tf.logical_and(self._now["ok"] > 0, fine)
+        found = tf.cond(ok, lambda: tf.constant([NONE, NONE]), undo)
         self._now["ok"].assign(tf.cast(ok, tf.float64))
         row = [self._now[name].read_value() for name in _NUMBERS]
         number = self._rows[-1:, -1] + 1
@@ -230,71 +260,22 @@ class StepHook:
         self._rows.assign(tf.concat([self._rows[1:], row[None]], 0))
         return logs
 
-    def _first_layer(self, data):
-        """Repeats the forward pass; the index of the first non-finite output."""
-        x, _, _ = keras.utils.unpack_x_y_sample_weight(data)
-        graph, names, flags = _current_graph(), ["the input batch"], [_finite(x)]
-
-        def watch(layer, original, *args, **kwargs):
-            outputs = original(*args, **kwargs)
-            # What a loop inside computes cannot leave the loop.
-            if _current_graph() is graph:
-                names.append(f"the output of layer {layer.path or layer.name}")
-                flags.append(_finite(outputs))
-            return outputs
-
-        layers = [x for x in self._model._flatten_layers() if "call" not in vars(x)]
-        for layer in layers:
-            vars(layer)["call"] = functools.partial(watch, layer, layer.call)
-        try:
-            self._model(x, training=True)
-        finally:
-            for layer in layers:
-                del vars(layer)["call"]
-        self._layer_names = names
-        return _first_true(tf.logical_not(tf.stack(flags)))
-
-    def _last_gradient(self):
-        """Index of the non-finite gradient nearest the loss, where it began."""
+    def _last_bad_gradient(self):
         graph, gradients = self._gradients or (None, [])
         # Under loss scaling they live inside a branch and cannot be looked at here.
         if not gradients or graph is not self._step_graph:
-            return tf.constant(_NONE)
-        bad = [
-            g is not None and tf.logical_not(all_finite(_values(g))) for g in gradients
-        ]
-        from_loss = _first_true(tf.stack(bad[::-1]))
-        return tf.where(from_loss == _NONE, _NONE, len(bad) - 1 - from_loss)
+            return tf.constant(NONE)
+        return diagnosis.last_bad_gradient(gradients)
 
 
-def _current_graph():
-    return None if tf.executing_eagerly() else tf.compat.v1.get_default_graph()
+def unscaled(optimizer):
+    """Returns the optimizer inside loss scaling, or the optimizer itself."""
+    if isinstance(optimizer, keras.optimizers.LossScaleOptimizer):
+        return optimizer.inner_optimizer
+    return optimizer
 
 
-def _values(gradient):
-    return gradient.values if isinstance(gradient, tf.IndexedSlices) else gradient
-
-
-def _finite(structure):
-    tensors = [tf.convert_to_tensor(t) for t in tf.nest.flatten(structure)]
-    return tf.reduce_all([all_finite(t) for t in tensors])
-
-
-def _first_true(flags):
-    found = tf.argmax(flags, output_type=tf.int32)
-    return tf.where(tf.reduce_any(flags), found, _NONE)
-
-
-def _written(variables):
-    """Tells which variables the graph traced so far may have written.
-
-    Only those are restored, so that a large frozen table is never copied.
-    """
-    if tf.executing_eagerly():
-        return [True] * len(variables)
-    inner = {id(outer): tensor for outer, tensor in _current_graph().captures}
-    handles = [inner.get(id(variable.handle)) for variable in variables]
-    return [
-        handle is not None and any(op.type not in _READS for op in handle.consumers())
-        for handle in handles
-    ]
+def _place_of_optimizer(model):
+    if isinstance(model.optimizer, keras.optimizers.LossScaleOptimizer):
+        return model.optimizer, "inner_optimizer"
+    return model, "optimizer"

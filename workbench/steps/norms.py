@@ -6,29 +6,33 @@ import tensorflow as tf
 
 
 def sum_duplicates(slices):
-    """Sums the rows of a sparse gradient that belong to the same index.
+    """Sums the rows of an embedding gradient that belong to the same index.
 
-    Shapes stay static, so that XLA compiles it: rows that became free hold zeros.
+    Every shape stays as it was, so that XLA and `tf.vectorized_map` can take it:
+    the rows that fell free hold zeros under an index that occurs anyway.
 
     Args:
-        slices: `tf.IndexedSlices`, values `(N, …)` and indices `(N,)`.
+        slices: `tf.IndexedSlices`, values of shape `(n, …)`, indices `(n,)`.
 
     Returns:
-        Tensor `(N, …)`: each distinct index's sum once, then zeros.
+        `tf.IndexedSlices` of the same shapes; dense, it is the same tensor.
     """
-    order = tf.argsort(slices.indices, stable=True)
+    order = tf.argsort(slices.indices)
     indices = tf.gather(slices.indices, order)
-    is_new = tf.cast(indices[1:] != indices[:-1], tf.int32)
-    segments = tf.concat([[0], tf.cumsum(is_new)], 0)
     count = tf.shape(indices)[0]
-    return tf.math.unsorted_segment_sum(
-        tf.gather(slices.values, order), segments[:count], count
-    )
+    changes = tf.cast(indices[1:] != indices[:-1], tf.int32)
+    segments = tf.cumsum(tf.pad(changes, [[1, 0]]))[:count]
+    sorted_values = tf.gather(slices.values, order)
+    rows = tf.math.unsorted_segment_sum(sorted_values, segments, count)
+    owners = tf.math.unsorted_segment_max(indices, segments, count)
+    # An empty segment's maximum is the smallest integer, which is no row.
+    owners = tf.maximum(owners, indices[:1])
+    return tf.IndexedSlices(rows, owners, slices.dense_shape)
 
 
 def _dense(gradient):
     if isinstance(gradient, tf.IndexedSlices):
-        gradient = sum_duplicates(gradient)
+        gradient = sum_duplicates(gradient).values
     if gradient.dtype.size < 4:
         gradient = tf.cast(gradient, tf.float32)
     return gradient
@@ -44,7 +48,7 @@ def all_finite(tensor):
         Scalar bool tensor.
     """
     if not tensor.dtype.is_floating:
-        return tf.constant(True)
+        return tf.constant(value=True)
     return tf.reduce_all(tf.math.is_finite(tensor))
 
 
@@ -73,6 +77,6 @@ def global_norm(gradients):
     # Squares of finite gradients overflow beyond 1.8e19; only then look twice.
     return tf.cond(
         tf.math.is_finite(total),
-        lambda: (tf.sqrt(total), tf.constant(True)),
+        lambda: (tf.sqrt(total), tf.constant(value=True)),
         by_largest,
     )

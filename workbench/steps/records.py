@@ -61,3 +61,45 @@ class Recorder:
             rows = self._rows[: self._count].T.copy()
         columns = dict(zip(self._NAMES, rows, strict=True))
         return StepRecords(step=np.arange(1, rows.shape[1] + 1), **columns)
+
+
+class LayerRecorder:
+    """Keeps one array per step, in bounded memory: when full, every other is dropped.
+
+    Args:
+        most: int, arrays kept at most.
+    """
+
+    def __init__(self, most=8192):
+        self._most = most
+        self._stride = 1
+        self._steps = []
+        self._arrays = []
+        self._lock = threading.Lock()
+
+    def append(self, step, array):
+        """Keeps `array` of step `step`, an int from 1, unless it is thinned out."""
+        with self._lock:
+            if (step - 1) % self._stride:
+                return
+            self._steps.append(step)
+            self._arrays.append(array)
+            if len(self._steps) > self._most:
+                self._stride *= 2
+                kept = [
+                    i for i, s in enumerate(self._steps) if not (s - 1) % self._stride
+                ]
+                self._steps = [self._steps[i] for i in kept]
+                self._arrays = [self._arrays[i] for i in kept]
+
+    def snapshot(self):
+        """Copies what there is.
+
+        Returns:
+            `(steps, arrays)`: int64 `(S,)` and an array `(S, …)`; None where nothing
+            was kept.
+        """
+        with self._lock:
+            if not self._steps:
+                return None
+            return np.array(self._steps), np.stack(self._arrays)

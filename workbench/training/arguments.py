@@ -2,6 +2,9 @@
 
 import keras
 
+from workbench.clipping import ClippedOptimizer
+from workbench.steps import unscaled
+
 _RESERVED = ("x", "y", "sample_weight", "epochs", "batch_size")
 
 
@@ -67,3 +70,24 @@ def _data_arguments(data, batch_size):
         )
     names = ("x", "y", "sample_weight")
     return dict(zip(names, data, strict=False)) | {"batch_size": batch_size}
+
+
+def clipped_optimizer(model, clip):
+    """Finds or makes the optimizer that clips.
+
+    Args:
+        model: Compiled `keras.Model`.
+        clip: Clip method, or None.
+
+    Returns:
+        `(clipped, stand_in)`: the `ClippedOptimizer` of the run or None; and the same
+        if it was made here and must stand in for the model's own.
+
+    Raises:
+        ValueError: If `clip` comes to an optimizer that clips already.
+    """
+    optimizer = unscaled(model.optimizer)
+    if clip is None:
+        return (optimizer if isinstance(optimizer, ClippedOptimizer) else None), None
+    clipped = clip.wrap(optimizer)
+    return clipped, clipped

@@ -5,6 +5,7 @@ import json
 
 import numpy as np
 
+from workbench.clipping import read_record
 from workbench.files import atomic_write
 from workbench.reports import Note, Report, Table, format_seconds
 from workbench.steps import StepRecords
@@ -25,6 +26,36 @@ class Change:
     name: str
     old: float
     new: float | None
+
+
+@dataclasses.dataclass(frozen=True)
+class LayerRecords:
+    """What clipping did to each variable's gradient, step by step.
+
+    A step that was skipped holds NaN. Long runs are thinned: `step` says which.
+
+    Attributes:
+        paths: Tuple of V str, the paths of the trained variables.
+        step: int64 `(S,)`, from 1.
+        norm_before: float32 `(S, V)`, the norms of the raw gradients.
+        norm_after: float32 `(S, V)`, the norms of what the optimizer got.
+        clipped: bool `(S, V)`, whether the norm changed.
+        cosine: float32 `(S, V)`, of the angle between the two.
+    """
+
+    paths: tuple
+    step: np.ndarray
+    norm_before: np.ndarray
+    norm_after: np.ndarray
+    clipped: np.ndarray
+    cosine: np.ndarray
+
+    @classmethod
+    def from_raw(cls, paths, step, raw):
+        """Decodes what `ClippedOptimizer.step_record` held, `(S, 3, V)`."""
+        before, after, clipped, cosine = np.moveaxis(read_record(raw), -1, 0)
+        clipped = np.isfinite(before) & (clipped > 0)
+        return cls(paths, step, before, after, clipped, cosine)
 
 
 @dataclasses.dataclass(frozen=True)

@@ -10,9 +10,13 @@ from keras.src.backend.common import global_state
 
 from workbench.steps import StepHook
 from workbench.training import registry
-from workbench.training.arguments import check_model, fit_arguments_of
+from workbench.training.arguments import (
+    check_model,
+    clipped_optimizer,
+    fit_arguments_of,
+)
 from workbench.training.control import Control
-from workbench.training.records import save_records
+from workbench.training.records import LayerRecords, save_records
 from workbench.training.watch import Gate, Watch
 
 _ENDED = ("finished", "stopped", "failed")
@@ -42,6 +46,9 @@ class Run:
         epochs: Positive int.
         batch_size: Positive int, for arrays only; a dataset brings its own batches.
         validation_data: As `model.fit` takes it.
+        clip: Clip method of `workbench.clipping`, for this run only; None leaves the
+            optimizer as it was compiled. `NoClip()` clips nothing, and records the
+            norms of each layer.
         callbacks: Iterable of `keras.callbacks.Callback`.
         **fit_arguments: Passed on to `model.fit`, such as `shuffle=False`; `verbose`
             is 0 unless given.
@@ -59,6 +66,7 @@ class Run:
         epochs=1,
         batch_size=32,
         validation_data=None,
+        clip=None,
         callbacks=(),
         **fit_arguments,
     ):
@@ -71,7 +79,8 @@ class Run:
         self._callbacks = list(callbacks)
         self._control = Control()
         self._watch = Watch(self._control)
-        self._gate = Gate(self._control, self._watch)
+        self._clipped, self._stand_in = clipped_optimizer(model, clip)
+        self._gate = Gate(self._control, self._watch, self._clipped)
         self.ended = threading.Event()
         self._thread = None
         self._state = "ready"
@@ -79,8 +88,6 @@ class Run:
 
     def __repr__(self):
         return f"<Run {self.progress}>"
-
-    # Steering
 
     def start(self):
         """Starts training in the background and returns at once.
@@ -113,11 +120,7 @@ class Run:
         return self
 
     def pause(self):
-        """Lets the run stand still before its next step; returns at once.
-
-        Raises:
-            RuntimeError: If the run has not started or has ended.
-        """
+        """Lets the run stand still before its next step; returns at once."""
         if self._state != "running":
             raise RuntimeError(
                 f"Only a running run can pause; this one is {self.state}."
@@ -132,16 +135,15 @@ class Run:
     def stop(self):
         """Ends the run after the step it is in; returns at once, see `wait`.
 
-        The model stays usable, with what it has learned; an epoch that was begun is
-        validated and logged as Keras does it. A run that has ended stays as it is.
+        The model stays usable; an epoch that was begun is validated and logged as
+        Keras does it.
         """
         self._control.request(stop=True)
 
     def wait(self, timeout=None):
         """Blocks until the run has ended.
 
-        An interrupt (Ctrl-C, or the stop button of the notebook) ends the run after
-        its step, then raises KeyboardInterrupt.
+        An interrupt ends the run after its step, then raises KeyboardInterrupt.
 
         Args:
             timeout: float, seconds, or None for as long as it takes.
@@ -150,8 +152,7 @@ class Run:
             `keras.callbacks.History`, as `model.fit` returns it.
 
         Raises:
-            FloatingPointError: If the run pauses because of NaN or Inf; it is still
-                there, for `resume()` or `stop()`.
+            FloatingPointError: If the run pauses because of NaN or Inf.
             RuntimeError: If the run was not started.
             TimeoutError: If it has not ended in time; it goes on.
             Exception: What training itself raised.
@@ -184,30 +185,20 @@ class Run:
         """Changes a value; the next step uses it, and nothing is retraced.
 
         Args:
-            name: "learning_rate".
-            value: float >= 0. None gives the rate back to the schedule that the
-                optimizer was compiled with, else sets the rate it had at the start.
+            name: "learning_rate", or "clip" for the threshold of a clip method.
+            value: float. None goes back: to the schedule that the optimizer was
+                compiled with, else to the value at the start of the run.
 
         Raises:
             ValueError: If `name` is not known or `value` is out of range.
             RuntimeError: If the run has ended.
         """
-        if name not in self._gate.setters:
-            raise ValueError(
-                f"`name` must be one of {sorted(self._gate.setters)}. Received: {name=}"
-            )
-        if value is not None and not (math.isfinite(value) and value >= 0):
-            raise ValueError(
-                f"`{name}` must be a finite number >= 0, or None. Received: "
-                f"{name}={value}"
-            )
+        self._gate.check(name, value)
         if self._state in _ENDED:
             raise RuntimeError(
-                f"The run is {self._state}; set `model.optimizer.{name}` instead."
+                f"The run is {self._state}; set it at `model.optimizer` instead."
             )
         self._control.put(name, None if value is None else float(value))
-
-    # Reading
 
     @property
     def learning_rate(self):
@@ -235,13 +226,22 @@ class Run:
 
     @property
     def pause_requested(self):
-        """bool, whether the run stands still or will before its next step."""
+        """bool, whether the run stands still, or will before its next step."""
         return self._control.pause_requested
 
     @property
     def records(self):
         """`workbench.steps.StepRecords` of the steps done so far."""
         return self._watch.recorder.snapshot()
+
+    @property
+    def layers(self):
+        """`LayerRecords`: each layer's norms before and after clipping.
+
+        None without a clip method, neither here nor in the optimizer.
+        """
+        kept = self._watch.layers.snapshot()
+        return kept and LayerRecords.from_raw(self._clipped.paths, *kept)
 
     @property
     def changes(self):
@@ -271,13 +271,11 @@ class Run:
         """
         save_records(filepath, self.records, self.changes, self._history.history)
 
-    # The training thread
-
     def _train(self, settings):
         for tracker, values in settings:
             vars(tracker).update(values)
         try:
-            with StepHook(self.model) as self._watch.hook:
+            with StepHook(self.model, self._stand_in) as self._watch.hook:
                 self.model.fit(
                     callbacks=[
                         self._watch,

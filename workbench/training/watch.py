@@ -5,8 +5,9 @@ import time
 
 import keras
 
-from workbench.steps import Recorder
+from workbench.steps import LayerRecorder, Recorder
 from workbench.training.records import Change, Progress
+from workbench.training.values import LearningRate, Threshold
 
 _SECONDS_BETWEEN_LOGS = 0.1
 
@@ -24,6 +25,7 @@ class Watch(keras.callbacks.Callback):
         super().__init__()
         self.hook = None
         self.recorder = Recorder()
+        self.layers = LayerRecorder()
         self.points = {}
         self.problem = None
         self.begun = None
@@ -62,6 +64,11 @@ class Watch(keras.callbacks.Callback):
             if step.problem and self.problem is None:
                 self.problem = f"step {len(self.recorder)}: {step.problem}"
                 self._control.request(pause=True)
+        layers = self.hook.read_layers()
+        if layers is not None:
+            if steps[-1].problem:
+                layers[:] = float("nan")  # that step was never clipped
+            self.layers.append(len(self.recorder), layers)
         now = time.perf_counter()
         if now - self._logs_read > _SECONDS_BETWEEN_LOGS:
             self._logs_read = now
@@ -84,26 +91,44 @@ class Gate(keras.callbacks.Callback):
     Args:
         control: `Control`, what the reader asks for.
         watch: `Watch` of the same run.
+        clipped: `ClippedOptimizer` of the run, or None.
     """
 
-    def __init__(self, control, watch):
+    def __init__(self, control, watch, clipped):
         super().__init__()
         self.changes = []
-        self.setters = {"learning_rate": self._set_learning_rate}
+        self._values = {"learning_rate": LearningRate(watch)}
+        if clipped is not None and clipped.threshold is not None:
+            self._values["clip"] = Threshold(clipped)
         self._control = control
         self._watch = watch
-        self._start_rate = None
+
+    def check(self, name, value):
+        """Raises ValueError unless `value` may be set under `name`."""
+        if name not in self._values:
+            hint = ""
+            if name == "clip":
+                hint = "; a threshold needs `Run(…, clip=ByGlobalNorm(1.0))`, say"
+            raise ValueError(
+                f"`name` must be one of {sorted(self._values)}{hint}. Received: {name=}"
+            )
+        if value is not None:
+            self._values[name].check(value)
 
     def on_train_begin(self, logs=None):
-        """Remembers the rate it began with."""
-        self._start_rate = self._watch.hook.learning_rate()
+        """Remembers the values it began with."""
+        for value in self._values.values():
+            value.begin()
         self._obey()
 
     def on_train_batch_begin(self, batch, logs=None):
         """Stands still if asked to, then sets what was asked for."""
         self._obey()
-        for name, value in self._control.take().items():
-            self.setters[name](value)
+        for name, wanted in self._control.take().items():
+            old = self._values[name].read()
+            new = self._values[name].write(wanted)
+            step = len(self._watch.recorder) + 1
+            self.changes.append(Change(step, name, old, new))
         self._watch.begun = time.perf_counter()
 
     def on_train_batch_end(self, batch, logs=None):
@@ -117,12 +142,3 @@ class Gate(keras.callbacks.Callback):
     def _obey(self):
         if self._control.block_while_paused():
             self.model.stop_training = True
-
-    def _set_learning_rate(self, value):
-        hook = self._watch.hook
-        old = hook.learning_rate()
-        if value is None and hook.rate_is_variable:
-            value = self._start_rate
-        hook.set_learning_rate(value)
-        step = len(self._watch.recorder) + 1
-        self.changes.append(Change(step, "learning_rate", old, value))

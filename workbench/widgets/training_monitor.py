@@ -61,6 +61,7 @@ class TrainingMonitor(Panel):
                 ipywidgets.HBox([self._bar, self._text]),
                 ipywidgets.HBox([self._start, self._pause, self._stop]),
                 ipywidgets.HBox([self._rate, self._rate_view, self._reset]),
+                self._numbers,
                 self._plot,
             ]
         )
@@ -82,6 +83,7 @@ class TrainingMonitor(Panel):
             description="Progress", layout=ipywidgets.Layout(width="24em")
         )
         self._text = ipywidgets.HTML()
+        self._numbers = ipywidgets.HTML()
         self._start = ipywidgets.Button(
             description="Start", icon="play", button_style="primary"
         )
@@ -154,10 +156,13 @@ class TrainingMonitor(Panel):
 
     def _beat(self):
         begin = time.thread_time()
-        ended = self.run.state in _ENDED
+        before = self.state
         self._refresh()
+        ended = self.state in _ENDED
         now = time.monotonic()
-        drawn = now >= self._next_drawing or ended
+        # A run that stands still is drawn at once: its last state is what is shown.
+        stands = ended or (self.state == "paused" and before != "paused")
+        drawn = stands or now >= self._next_drawing
         if drawn:
             self._draw()
         cost = time.thread_time() - begin
@@ -241,5 +246,4 @@ def _describe(progress):
     parts.append(f"epoch {progress.epoch} of {progress.epochs}")
     if progress.seconds_left is not None and progress.state in ("running", "paused"):
         parts.append(f"{format_seconds(progress.seconds_left)} left")
-    parts += [f"{name} {value:.4f}" for name, value in progress.logs.items()]
     return " · ".join(parts)

@@ -1,0 +1,104 @@
+"""The monitor, driven by a mouse in JupyterLab while a real model trains."""
+
+import time
+
+import pytest
+
+from tests.browser.lab import copy_notebook
+
+NAME = "10_your_own_model.ipynb"
+PANEL = ".jp-OutputArea-output .widget-vbox"
+
+
+def wait_for(condition, seconds=30):
+    """Waits until `condition()` holds and returns its value; fails if never."""
+    end = time.monotonic() + seconds
+    while not (value := condition()):
+        assert time.monotonic() < end, "it never came true"
+        time.sleep(0.05)
+    return value
+
+
+@pytest.fixture(scope="module")
+def panel(lab):
+    """The notebook run up to its panel, and the panel on the page."""
+    copy_notebook(NAME, lab.folder, until="monitor = TrainingMonitor(run)")
+    lab.open(NAME)
+    lab.run_all()
+    lab.screenshot("monitor_ready")
+    assert lab.errors() == []
+    return lab.page.locator(PANEL).first
+
+
+def button(panel, name):
+    return panel.get_by_role("button", name=name)
+
+
+def steps(lab):
+    return lab.evaluate("len(run.records)")
+
+
+def test_start_moves_bar_curves_and_numbers(lab, panel):
+    button(panel, "Start").click()
+    wait_for(lambda: steps(lab) > 20)
+    image = panel.locator("img")
+    before = image.get_attribute("src")
+    wait_for(lambda: image.get_attribute("src") != before)
+    wait_for(lambda: panel.get_by_text("accuracy 0.").count())
+    assert "Loss, metrics, learning rate" in image.get_attribute("alt")
+    lab.screenshot("monitor_running")
+
+
+def test_the_slider_changes_the_rate_of_the_next_step(lab, panel):
+    old = lab.evaluate("run.learning_rate")
+    handle = panel.locator(".noUi-handle").first
+    for _ in range(10):
+        handle.press("ArrowLeft")
+    wait_for(lambda: lab.evaluate("len(run.changes)") >= 1)
+    time.sleep(0.5)
+    last = lab.evaluate("(run.changes[-1].step, run.changes[-1].new)")
+    assert last[1] < old / 2
+    step = last[0]
+    wait_for(lambda: steps(lab) > step)
+    used = lab.evaluate(f"run.records.learning_rate[{step - 1}:{step + 1}].tolist()")
+    assert used == pytest.approx([last[1]] * 2, rel=1e-6)
+    assert lab.evaluate("monitor.learning_rate") == pytest.approx(last[1], rel=1e-6)
+
+
+def test_pause_stops_the_counter_and_resume_moves_it(lab, panel):
+    button(panel, "Pause").click()
+    wait_for(lambda: lab.evaluate("run.state") == "paused")
+    stood = steps(lab)
+    time.sleep(1)
+    assert steps(lab) == stood
+    wait_for(
+        lambda: f"Paused · step {stood}" in panel.get_by_role("status").inner_text()
+    )
+    lab.screenshot("monitor_paused")
+    button(panel, "Resume").click()
+    wait_for(lambda: steps(lab) > stood)
+
+
+def test_stop_ends_with_a_usable_model(lab, panel):
+    button(panel, "Stop").click()
+    wait_for(lambda: lab.evaluate("run.state") == "stopped")
+    wait_for(lambda: "Stopped" in panel.get_by_role("status").inner_text())
+    loss, accuracy = lab.evaluate("run.model.evaluate(x_test, y_test, verbose=0)")
+    assert accuracy > 0.8
+    assert lab.evaluate("history.history['val_accuracy'][-1]") > 0.97
+    assert button(panel, "Start").is_disabled()
+
+
+def test_the_last_state_is_what_is_shown(lab, panel):
+    done = steps(lab)
+    wait_for(lambda: f"step {done} of" in panel.get_by_role("status").inner_text())
+    wait_for(lambda: f"over {done} steps" in panel.locator("img").get_attribute("alt"))
+
+
+def test_no_request_leaves_the_machine(lab, panel):
+    outside = [
+        url
+        for url in lab.requests
+        if not url.startswith((lab.url, "data:", "blob:", "ws://127.0.0.1"))
+    ]
+    assert outside == []
