@@ -12,13 +12,16 @@ GPU_EXTRA := $(if $(GPU),$(comma)gpu)
 # Inside containers people are root, and Jupyter refuses root unless told.
 AS_ROOT := $(if $(filter 0,$(shell id -u)),--allow-root)
 
+# Nothing on the page asks the outside world for news.
+ANNOUNCEMENTS := @jupyterlab/apputils-extension:announcements
+
 .PHONY: lab test lint format notebooks clean
 
 lab: $(VENV)/.lab$(GPU)
 	$(BIN)/jupyter lab --config=jupyter_lab_config.py $(AS_ROOT) notebooks/00_index.ipynb
 
 test: $(VENV)/.test$(GPU) lint
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n 2 --dist loadfile
 
 lint: $(VENV)/.test$(GPU)
 	$(BIN)/ruff check .
@@ -41,8 +44,10 @@ $(BIN)/python:
 
 $(VENV)/.lab$(GPU): pyproject.toml constraints.txt | $(BIN)/python
 	$(BIN)/python -m pip install -q --disable-pip-version-check -c constraints.txt -e ".[lab$(GPU_EXTRA)]"
+	$(BIN)/jupyter labextension disable --level=sys_prefix $(ANNOUNCEMENTS)
 	@touch $@
 
 $(VENV)/.test$(GPU): pyproject.toml constraints.txt | $(BIN)/python
 	$(BIN)/python -m pip install -q --disable-pip-version-check -c constraints.txt -e ".[lab,test$(GPU_EXTRA)]"
+	$(BIN)/jupyter labextension disable --level=sys_prefix $(ANNOUNCEMENTS)
 	@touch $(VENV)/.lab$(GPU) $@

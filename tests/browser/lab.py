@@ -56,13 +56,13 @@ class Lab:
 
     Args:
         folder: Path that the server shows and writes into.
-        python: Path of the interpreter whose JupyterLab is started.
+        search_path: Folders that the server and its kernels import from first.
     """
 
-    def __init__(self, folder, python=sys.executable):
+    def __init__(self, folder, search_path=()):
         self.folder = folder
         self.requests = []
-        self._python = python
+        self._search_path = [*map(str, search_path), str(ROOT)]
         self._stack = contextlib.ExitStack()
         self._runtime = folder / ".jupyter" / "runtime"
 
@@ -90,13 +90,15 @@ class Lab:
         }
         log = self._stack.enter_context((self.folder / "server.log").open("wb"))
         command = [
-            *(self._python, "-m", "jupyterlab", "--no-browser", "--allow-root"),
+            *(sys.executable, "-m", "jupyterlab", "--no-browser", "--allow-root"),
             f"--config={ROOT / 'jupyter_lab_config.py'}",
             *(f"--ServerApp.port={port}", "--IdentityProvider.token="),
             f"--ServerApp.root_dir={self.folder}",
             *("--LabApp.expose_app_in_browser=True", "--ServerApp.allow_origin=*"),
         ]
-        environment = os.environ | folders | {"PYTHONPATH": str(ROOT)}
+        environment = (
+            os.environ | folders | {"PYTHONPATH": os.pathsep.join(self._search_path)}
+        )
         environment.pop("PYTEST_CURRENT_TEST", None)
         server = subprocess.Popen(
             command, env=environment, stdout=log, stderr=log, cwd=self.folder

@@ -83,7 +83,7 @@ def test_stop_ends_with_a_usable_model(lab, panel):
     button(panel, "Stop").click()
     wait_for(lambda: lab.evaluate("run.state") == "stopped")
     wait_for(lambda: "Stopped" in panel.get_by_role("status").inner_text())
-    loss, accuracy = lab.evaluate("run.model.evaluate(x_test, y_test, verbose=0)")
+    _, accuracy = lab.evaluate("run.model.evaluate(x_test, y_test, verbose=0)")
     assert accuracy > 0.8
     assert lab.evaluate("history.history['val_accuracy'][-1]") > 0.97
     assert button(panel, "Start").is_disabled()

@@ -54,7 +54,7 @@ class TrainingMonitor(Panel):
         self.run = run
         self._drawing = RunFigure()
         self._next_drawing = 0.0
-        self._steps_drawn = -1
+        self._drawn = None
         self._make_controls(run.learning_rate)
         super().__init__(
             [
@@ -196,9 +196,10 @@ class TrainingMonitor(Panel):
         self._rate.disabled = self._reset.disabled = ended
         self._pause.description = "Resume" if self.paused else "Pause"
         self._pause.icon = "play" if self.paused else "pause"
-        self._text.value = (
-            f'<div role="status">{html.escape(_describe(progress))}</div>'
-        )
+        text = html.escape(_describe(progress))
+        self._text.value = f'<div role="status">{text}</div>'
+        numbers = [f"{name} {value:.4f}" for name, value in self.logs.items()]
+        self._numbers.value = f"<code>{html.escape(' · '.join(numbers))}</code>"
         if self.run.problem:
             self.error = (
                 f"{self.run.problem}. This update was skipped; Resume goes on without "
@@ -216,9 +217,9 @@ class TrainingMonitor(Panel):
                 self._rate.value = inside
 
     def _draw(self):
-        if self.step == self._steps_drawn and self.state not in _ENDED:
+        if self._drawn == (self.step, self.state):
             return
-        self._steps_drawn = self.step
+        self._drawn = self.step, self.state
         run = self.run
         self._drawing.update(run.records, run.metrics, self.total_steps)
         self._plot.value = image_tag(self._drawing.to_png(), self.alt)

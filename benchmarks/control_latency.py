@@ -1,0 +1,106 @@
+"""From a key on the slider to the step that uses the new rate, per ipykernel version.
+
+JupyterLab in a headless Chromium; the training runs in the background. Prints how
+many of the presses took effect within 100 ms plus one batch.
+
+Usage: python -m benchmarks.control_latency [version …]
+"""
+
+import pathlib
+import subprocess
+import sys
+import tempfile
+import time
+
+import nbformat
+import numpy as np
+
+from tests.browser.lab import Lab
+
+VERSIONS = ("7.3.0", "6.31.0", "7.4.0")
+PRESSES = 100
+ALLOWED_SECONDS = 0.1
+SOURCE = """
+from workbench.logs import quiet
+with quiet():
+    import keras
+import time
+import numpy as np
+import ipykernel
+from workbench.training import Run
+from workbench.widgets import TrainingMonitor
+
+class Stamps(keras.callbacks.Callback):
+    def __init__(self):
+        super().__init__()
+        self.ends = []
+    def on_train_batch_end(self, batch, logs=None):
+        self.ends.append(time.time())
+
+model = keras.Sequential([keras.layers.Input((256,))]
+    + [keras.layers.Dense(512, "relu") for _ in range(3)] + [keras.layers.Dense(10)])
+model.compile(keras.optimizers.SGD(1e-3), "mse")
+stamps = Stamps()
+x = np.random.default_rng(0).random((12800, 256), "float32")
+run = Run(model, (x, x[:, :10]), batch_size=128, epochs=100000, callbacks=[stamps])
+monitor = TrainingMonitor(run)
+run.start()
+monitor
+"""
+
+
+def measure(version):
+    """Returns the ipykernel that ran, milliseconds a batch, and seconds per press."""
+    with tempfile.TemporaryDirectory() as name:
+        folder, kernel = pathlib.Path(name, "lab"), pathlib.Path(name, "kernel")
+        folder.mkdir()
+        packages = [f"ipykernel=={version}", "nest-asyncio", "nest-asyncio2"]
+        subprocess.run(
+            [sys.executable, "-m", "pip", "install", "-q", "--no-deps"]
+            + [f"--target={kernel}", *packages],
+            check=True,
+        )
+        notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(SOURCE)])
+        # Without a kernel's name JupyterLab asks for one.
+        notebook.metadata.kernelspec = {"name": "python3", "display_name": "Python 3"}
+        nbformat.write(notebook, folder / "latency.ipynb")
+        with Lab(folder, search_path=[kernel]) as lab:
+            lab.open("latency.ipynb")
+            lab.run_all()
+            return _press(lab)
+
+
+def _press(lab):
+    handle = lab.page.locator(".widget-vbox .noUi-handle").first
+    while lab.evaluate("len(run.records)") < 20:
+        time.sleep(0.1)
+    handle.press("ArrowLeft")
+    time.sleep(1)
+    pressed = []
+    for i in range(PRESSES):
+        pressed.append(time.time())
+        handle.press("ArrowLeft" if i % 10 < 5 else "ArrowRight")
+        time.sleep(0.25)
+    time.sleep(2)
+    changes = lab.evaluate("[change.step for change in run.changes]")[1:]
+    ends = np.array(lab.evaluate("stamps.ends"))
+    begun = ends[np.array(changes) - 2]
+    seconds = []
+    for t in pressed:
+        later = begun[begun >= t]
+        seconds.append(later[0] - t if len(later) else np.inf)
+    version = lab.evaluate("ipykernel.__version__")
+    lab.evaluate("run.stop()")
+    return version, float(np.median(np.diff(ends))), np.array(seconds)
+
+
+if __name__ == "__main__":
+    for wanted in sys.argv[1:] or VERSIONS:
+        version, batch, seconds = measure(wanted)
+        good = int((seconds <= ALLOWED_SECONDS + batch).sum())
+        median, worst = 1000 * np.median(seconds), 1000 * np.percentile(seconds, 95)
+        print(
+            f"ipykernel {version}: {good} of {PRESSES} within 100 ms + one batch of "
+            f"{1000 * batch:.0f} ms; median {median:.0f} ms, 95th {worst:.0f} ms",
+            flush=True,
+        )
