@@ -264,6 +264,16 @@ def test_the_new_rate_is_the_one_that_moves_the_weights(digits):
         np.testing.assert_array_equal(before, after)
 
 
+def test_the_rate_can_be_asked_for_from_another_thread_at_any_time(digits):
+    run = Run(compiled(mlp, keras.optimizers.SGD(cosine())), digits).start()
+    seen = []
+    while run.state == "running":  # tracing too
+        seen.append(run.learning_rate)
+    run.wait(SECONDS)
+    assert len(seen) > 10
+    assert np.isfinite(seen).all()
+
+
 def test_what_the_optimizer_holds_afterwards(digits):
     number = compiled(mlp, keras.optimizers.SGD(0.1))
     schedule = compiled(mlp, keras.optimizers.SGD(cosine()))

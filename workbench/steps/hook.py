@@ -69,7 +69,7 @@ class StepHook:
         self._steps_read = 0
         self._now = {name: tf.Variable(0.0, dtype=tf.float64) for name in _NUMBERS}
         self._rate_override = tf.Variable(float("nan"), dtype=tf.float32)
-        self._override_is_on = False
+        self._overriding_thread = None
         self._patched = []
         self._train_function = None
         self._replaced = None
@@ -166,7 +166,8 @@ class StepHook:
 
     def _current_rate(self, original):
         override = tf.cast(self._rate_override, keras.config.floatx())
-        if self._override_is_on:
+        # Another thread may ask for the rate while this one traces.
+        if self._overriding_thread == threading.get_ident():
             return override
         if tf.executing_eagerly():
             return tf.where(tf.math.is_nan(override), original(), override)
@@ -202,11 +203,11 @@ class StepHook:
         self._weight_names = [variable.path for variable in variables]
 
         def update(*, override):
-            self._override_is_on = override
+            self._overriding_thread = threading.get_ident() if override else None
             try:
                 original(gradients, trainable_variables)
             finally:
-                self._override_is_on = False
+                self._overriding_thread = None
             return True
 
         def update_at_some_rate():
