@@ -38,10 +38,10 @@ class Stamps(keras.callbacks.Callback):
         self.ends.append(time.time())
 
 model = keras.Sequential([keras.layers.Input((256,))]
-    + [keras.layers.Dense(512, "relu") for _ in range(3)] + [keras.layers.Dense(10)])
+    + [keras.layers.Dense(1024, "relu") for _ in range(3)] + [keras.layers.Dense(10)])
 model.compile(keras.optimizers.SGD(1e-3), "mse")
 stamps = Stamps()
-x = np.random.default_rng(0).random((12800, 256), "float32")
+x = np.random.default_rng(0).random((64000, 256), "float32")
 run = Run(model, (x, x[:, :10]), batch_size=128, epochs=100000, callbacks=[stamps])
 monitor = TrainingMonitor(run)
 run.start()
@@ -71,34 +71,35 @@ def measure(version):
 
 
 def _press(lab):
-    handle = lab.page.locator(".widget-vbox .noUi-handle").first
+    page = lab.page
+    page.evaluate(
+        "window.presses = []; document.addEventListener('keydown', "
+        "() => window.presses.push(Date.now() / 1000), true)"
+    )
     while lab.evaluate("len(run.records)") < 20:
         time.sleep(0.1)
-    handle.press("ArrowLeft")
-    time.sleep(1)
-    pressed = []
+    page.locator(".widget-vbox .noUi-handle").first.focus()
     for i in range(PRESSES):
-        pressed.append(time.time())
-        handle.press("ArrowLeft" if i % 10 < 5 else "ArrowRight")
-        time.sleep(0.25)
+        # Not Locator.press, which waits for the page to stand still.
+        page.keyboard.press("ArrowLeft" if i % 10 < 5 else "ArrowRight")
+        time.sleep(0.3)
     time.sleep(2)
-    changes = lab.evaluate("[change.step for change in run.changes]")[1:]
     ends = np.array(lab.evaluate("stamps.ends"))
-    begun = ends[np.array(changes) - 2]
-    seconds = []
-    for t in pressed:
-        later = begun[begun >= t]
-        seconds.append(later[0] - t if len(later) else np.inf)
+    changes = np.array(lab.evaluate("[change.step for change in run.changes]"))
+    begun = ends[changes - 2]
+    pressed = np.array(page.evaluate("window.presses"))
+    place = np.searchsorted(begun, pressed)
+    seconds = np.append(begun, np.inf)[place] - pressed
     version = lab.evaluate("ipykernel.__version__")
     lab.evaluate("run.stop()")
-    return version, float(np.median(np.diff(ends))), np.array(seconds)
+    return version, float(np.median(np.diff(ends))), seconds
 
 
 if __name__ == "__main__":
     for wanted in sys.argv[1:] or VERSIONS:
         version, batch, seconds = measure(wanted)
         good = int((seconds <= ALLOWED_SECONDS + batch).sum())
-        median, worst = 1000 * np.median(seconds), 1000 * np.percentile(seconds, 95)
+        median, worst = 1000 * np.sort(seconds)[[PRESSES // 2, PRESSES * 95 // 100 - 1]]
         print(
             f"ipykernel {version}: {good} of {PRESSES} within 100 ms + one batch of "
             f"{1000 * batch:.0f} ms; median {median:.0f} ms, 95th {worst:.0f} ms",
