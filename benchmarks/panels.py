@@ -1,9 +1,10 @@
 """What 500 monitors leave behind once they are closed: memory, widgets, threads.
 
-Usage: python benchmarks/panels.py
+Usage: python -m benchmarks.panels [count]
 """
 
 import gc
+import sys
 import threading
 
 import ipywidgets
@@ -14,7 +15,7 @@ import psutil
 from workbench.training import Run
 from workbench.widgets import TrainingMonitor
 
-COUNT = 500
+WARM_UP = 20  # until the allocator has what it needs
 
 
 def _finished_run():
@@ -31,13 +32,19 @@ def _left(process):
     return process.memory_info().rss / 2**20, comms, threading.active_count()
 
 
-if __name__ == "__main__":
+def measure(count):
+    """Returns MiB, comms and threads that `count` closed monitors leave behind."""
     run, process = _finished_run(), psutil.Process()
-    for _ in range(20):
+    for _ in range(WARM_UP):
         TrainingMonitor(run).close()
-    memory, comms, threads = _left(process)
-    for _ in range(COUNT):
+    before = _left(process)
+    for _ in range(count):
         TrainingMonitor(run).close()
-    after = _left(process)
-    print(f"{COUNT} monitors: {after[0] - memory:+.1f} MiB, ", end="")
-    print(f"{after[1] - comms:+d} comms, {after[2] - threads:+d} threads")
+    return np.subtract(_left(process), before)
+
+
+if __name__ == "__main__":
+    count = int(sys.argv[1]) if sys.argv[1:] else 500
+    memory, comms, threads = measure(count)
+    print(f"{count} monitors: {memory:+.1f} MiB, {comms:+.0f} comms, ", end="")
+    print(f"{threads:+.0f} threads")

@@ -54,10 +54,13 @@ def test_the_slider_changes_the_rate_of_the_next_step(lab, panel):
     handle = panel.locator(".noUi-handle").first
     for _ in range(10):
         handle.press("ArrowLeft")
-    wait_for(lambda: lab.evaluate("len(run.changes)") >= 1)
-    time.sleep(0.5)
-    last = lab.evaluate("(run.changes[-1].step, run.changes[-1].new)")
-    assert last[1] < old / 2
+    wait_for(lambda: lab.evaluate("monitor._rate.value") < old / 3)
+    last = wait_for(
+        lambda: lab.evaluate(
+            "run.changes[-1].new == monitor.learning_rate"
+            " and (run.changes[-1].step, run.changes[-1].new)"
+        )
+    )
     step = last[0]
     wait_for(lambda: steps(lab) > step)
     used = lab.evaluate(f"run.records.learning_rate[{step - 1}:{step + 1}].tolist()")
