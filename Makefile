@@ -18,7 +18,8 @@ ANNOUNCEMENTS := @jupyterlab/apputils-extension:announcements
 .PHONY: lab test lint format notebooks clean
 
 lab: $(VENV)/.lab$(GPU)
-	$(BIN)/jupyter lab --config=jupyter_lab_config.py $(AS_ROOT) notebooks/00_index.ipynb
+	$(BIN)/jupyter lab --config=jupyter_lab_config.py $(AS_ROOT) \
+		--LabApp.default_url=/lab/tree/notebooks/00_index.ipynb
 
 test: $(VENV)/.test$(GPU) lint
 	$(BIN)/python -m pytest -n 2 --dist loadfile
