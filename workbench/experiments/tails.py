@@ -1,0 +1,263 @@
+"""What a kind of variant does with gradients: penalty, clip, optimizer."""
+
+import contextlib
+import copy
+import dataclasses
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from workbench.clipping import tensors
+from workbench.experiments import functional
+
+# Sums of squares in float32 are quick; outside this range they are redone in float64.
+_SMALLEST, _LARGEST = 1e-30, 1e37
+# Below as many numbers float64 costs less than to trace the choice.
+_SMALL = 2e5
+
+
+class Tail:
+    """Penalty, clip and optimizer of variants that differ in numbers only.
+
+    Args:
+        candidates: List of K `variants.Candidate` of one kind.
+        template: `templates.Template`.
+        penalties: List per candidate of list per kernel of regularizer or None.
+        live: Dict of the numbers that differ, `(part, name)` -> float64 array `(K,)`.
+            Part is "optimizer", "clip" or the index of a kernel, for its penalty;
+            name is the attribute.
+    """
+
+    def __init__(self, candidates, template, penalties, live):
+        first = candidates[0]
+        self.count = len(candidates)
+        self.template = template
+        self.clip = first.clip
+        self.penalties = penalties[0]
+        self.live = list(live)
+        self.optimizer = make_functional(first, template)
+        self.rate_index = _rate_index(self.optimizer)
+        size = sum(int(np.prod(v.shape)) for v in template.model.trainable_variables)
+        self.small = size * self.count < _SMALL
+        self.keras_clip = first.keras_clip
+        self.linear = first.optimizer_class is keras.optimizers.SGD and (
+            not self.keras_clip
+        )
+
+    def initial_slots(self, candidate):
+        """Lists the optimizer's state before a candidate's first step, as arrays."""
+        optimizer = self.optimizer
+        if any(str(name).startswith("initial") for _, name in self.live):
+            optimizer = make_functional(candidate, self.template)
+        return [v.numpy() for v in optimizer.variables]
+
+    def update(self, mapped, state, gradients, sparse, rate, hyper):
+        """Does one update of all variants of this kind.
+
+        Args:
+            mapped: Function `(function, arguments) -> results` that runs a function
+                of one variant on the stacked arguments of many, or just calls it.
+            state: `(weights, slots, past)`: lists of tensors of the model and of the
+                optimizer, and the clip's past, float64 `(P,)`.
+            gradients: List of the gradients that exist, dense.
+            sparse: List of `(values, indices)` of those that are embeddings'.
+            rate: float32, learning rates.
+            hyper: List of tensors in the order of `live`.
+
+        Returns:
+            New `(weights, slots, past)`, and `[penalty, gradient_norm, clipped_norm]`,
+            float32.
+        """
+        if self.small:
+            new, penalty, norm, after = mapped(
+                lambda a: self._do_at_once(*a), (state, gradients, sparse, rate, hyper)
+            )
+        else:
+            penalty, gradients = mapped(
+                lambda a: self._add_penalty(*a), (state[0], gradients, hyper)
+            )
+            sums = _squares(mapped, gradients)
+            new, norm, after = mapped(
+                lambda a: self._apply(*a), (state, gradients, sparse, sums, rate, hyper)
+            )
+        if self.clip is not None:
+            # As `ClippedOptimizer` does.
+            new, after = _leave_out(mapped, new, state, after)
+        return new, [tf.cast(value, tf.float32) for value in (penalty, norm, after)]
+
+    def _do_at_once(self, state, gradients, sparse, rate, hyper):
+        penalty, gradients = self._add_penalty(state[0], gradients, hyper)
+        sums = _exact_squares(gradients)
+        new, norm, after = self._apply(state, gradients, sparse, sums, rate, hyper)
+        return new, penalty, norm, after
+
+    def _add_penalty(self, weights, gradients, hyper):
+        """Computes the penalty; adds its gradients."""
+        gradients = list(gradients)
+        used = [i for i, _, _ in self._used_penalties(hyper)]
+        with tf.GradientTape() as tape:
+            tape.watch([weights[i] for i in used])
+            total = self.penalty(weights, hyper)
+        if used:
+            added = tape.gradient(total, [weights[i] for i in used])
+            for i, gradient in zip(used, added, strict=True):
+                place = sum(self.template.present[:i])
+                gradients[place] += gradient
+        return total, gradients
+
+    def penalty(self, weights, hyper):
+        """Computes one variant's penalty for its kernels.
+
+        Args:
+            weights: List of trainable tensors.
+            hyper: List of scalars in the order of `live`.
+
+        Returns:
+            float32 scalar.
+        """
+        total = tf.zeros([], tf.float32)
+        for i, penalty, values in self._used_penalties(hyper):
+            value = _with_attributes(penalty, values)(weights[i])
+            total += tf.cast(value, tf.float32)
+        return total
+
+    def _used_penalties(self, hyper):
+        for k, penalty in enumerate(self.penalties):
+            if penalty is not None:
+                yield self.template.kernels[k], penalty, self._live_values(k, hyper)
+
+    def _apply(self, state, gradients, sparse, sums, rate, hyper):
+        """Clips and applies."""
+        weights, slots, past = state
+        present = self.template.present
+        kept = [w for w, there in zip(weights, present, strict=True) if there]
+        clipped, past = self._clip(gradients, kept, sums, past, hyper)
+        gradients, norm = list(clipped.gradients), tf.sqrt(tf.reduce_sum(sums))
+        optimizer = self.optimizer
+        optimizer.known_norm = tf.cast(norm, tf.float32)
+        if self.clip is None and self.template.sparse and not self.linear:
+            # Keras squares and clips an embedding's rows before it sums equal ones,
+            # which a clip method does first: the result is another one.
+            optimizer.known_norm = None
+            for i, (values, rows) in zip(self.template.sparse, sparse, strict=True):
+                shape = tf.constant(gradients[i].shape.as_list())
+                gradients[i] = tf.IndexedSlices(values, rows, shape)
+        gradients = iter(gradients)
+        every = [next(gradients) if there else None for there in present]
+        slots = list(slots)
+        slots[self.rate_index] = tf.cast(rate, slots[self.rate_index].dtype)
+        with _attributes(optimizer, self._live_values("optimizer", hyper)):
+            weights, slots = optimizer.stateless_apply(slots, every, weights)
+        after = clipped.squares
+        if after is None or (self.keras_clip and optimizer.applied is not None):
+            applied = [g for g in optimizer.applied if g is not None]
+            after = _quick_squares([tensors.densify(g) for g in applied])
+        after = tf.sqrt(tf.reduce_sum(after)) * tf.cast(optimizer.scale, tf.float64)
+        return (weights, slots, past), norm, after
+
+    def _clip(self, gradients, weights, sums, past, hyper):
+        clip = self.clip
+        if clip is None:
+            return tensors.Clipped(gradients, sums), past
+        values = self._live_values("clip", hyper)
+        if values:
+            values = {name: value.tensor for name, value in values.items()}
+            clip = dataclasses.replace(clip, **values)
+        step = tensors.Step(gradients, weights, sums)
+        if not clip.initial_state:
+            return clip.clip(step), past
+        limit, past = clip.limit(tensors.root(tf.reduce_sum(sums)), past)
+        return tensors.divide_by_global(step, limit), past
+
+    def _live_values(self, part, hyper):
+        return {
+            name: functional.LiveFloat(1.0, value)
+            for (owner, name), value in zip(self.live, hyper, strict=True)
+            if owner == part
+        }
+
+
+def make_functional(candidate, template):
+    """Makes a candidate's optimizer as pure functions, built for the template."""
+    rate = candidate.learning_rate
+    optimizer = candidate.make_optimizer(
+        functional.functional_class,
+        learning_rate=rate if isinstance(rate, float) else 1.0,
+    )
+    optimizer.build(template.model.trainable_variables)
+    return optimizer
+
+
+def initial_past(candidate):
+    """Returns the clip's state before the first step, float64 `(P,)`."""
+    return np.asarray(getattr(candidate.clip, "initial_state", ()), "float64")
+
+
+def _rate_index(optimizer):
+    return [v is optimizer._learning_rate for v in optimizer.variables].index(True)
+
+
+def _squares(mapped, gradients):
+    """Computes squared norms, float64 `(…, V)`, in float32 where that will do."""
+    sums = mapped(_quick_squares, gradients)
+    same = tf.math.is_nan(sums) | (sums == 0)
+    usual = same | ((sums > _SMALLEST) & (sums < _LARGEST))
+    return tf.cond(
+        tf.reduce_all(usual),
+        lambda: sums,
+        lambda: mapped(_exact_squares, gradients),
+    )
+
+
+def _quick_squares(gradients):
+    """Computes squared norms, float64 `(V,)`, from sums in float32."""
+    sums = []
+    for gradient in gradients:
+        squares = tf.square(gradient)
+        if gradient.shape.rank > 1:
+            # XLA adds rows of numbers at once, but single numbers one by one.
+            squares = tf.reduce_sum(squares, axis=range(gradient.shape.rank - 1))
+        sums.append(tf.reduce_sum(tf.cast(squares, tf.float64)))
+    return tf.stack(sums)
+
+
+def _exact_squares(gradients):
+    wide = [tf.cast(gradient, tf.float64) for gradient in gradients]
+    return tf.stack([tf.reduce_sum(tf.square(values)) for values in wide])
+
+
+def _leave_out(mapped, new, old, after):
+    """Keeps the old state where the clipped gradients are not finite."""
+    finite = tf.math.is_finite(after)
+
+    def choose(arguments):
+        finite, new, old = arguments
+        return tf.nest.map_structure(lambda n, o: tf.where(finite, n, o), new, old)
+
+    new = tf.cond(
+        tf.reduce_all(finite), lambda: new, lambda: mapped(choose, (finite, new, old))
+    )
+    return new, tf.where(finite, after, tf.zeros_like(after))
+
+
+def _with_attributes(thing, values):
+    if not values:
+        return thing
+    thing = copy.copy(thing)
+    for name, value in values.items():
+        setattr(thing, name, value)
+    return thing
+
+
+@contextlib.contextmanager
+def _attributes(thing, values):
+    """Sets attributes while in the block."""
+    before = {name: getattr(thing, name) for name in values}
+    try:
+        for name, value in values.items():
+            setattr(thing, name, value)
+        yield
+    finally:
+        for name, value in before.items():
+            setattr(thing, name, value)
