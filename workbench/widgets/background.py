@@ -1,0 +1,87 @@
+"""A comparison that trains in the background, can be watched, and can be ended."""
+
+import threading
+import time
+import types
+
+from workbench.experiments import Comparison, feeding, records, running, sessions
+
+
+class BackgroundComparison:
+    """What `workbench.experiments.compare` does, in a thread of its own.
+
+    Attributes:
+        ended: `threading.Event`, set when nothing trains any more.
+        result: `workbench.experiments.Comparison`, None before the end.
+        error: Exception that ended it, or None.
+
+    Args:
+        build, data, variants, epochs, batch_size, seed: As for `compare`.
+    """
+
+    def __init__(self, build, data, variants, *, epochs=1, batch_size=32, seed=0):
+        self.ended = threading.Event()
+        self.result = None
+        self.error = None
+        self._build = build
+        self._data = data
+        self._variants = variants
+        self._numbers = {"epochs": epochs, "batch_size": batch_size, "seed": seed}
+        self._done = 0
+        self._total = 0
+        self._stop = False
+        self._thread = threading.Thread(
+            target=self._run, name="workbench-comparison", daemon=True
+        )
+
+    def start(self):
+        """Starts in the background and returns the comparison at once."""
+        self._thread.start()
+        return self
+
+    def stop(self):
+        """Ends all variants with what they have; returns at once."""
+        self._stop = True
+
+    def wait(self, timeout=None):
+        """Blocks until the end, at most `timeout` seconds; returns whether it came."""
+        return self.ended.wait(timeout)
+
+    @property
+    def share(self):
+        """Float in [0, 1], the share of all steps that is done."""
+        if self.result is not None:
+            return 1.0
+        return min(self._done / self._total, 1.0) if self._total else 0.0
+
+    def add(self, steps):
+        """Counts steps, as a progress bar of `compare` does; ends them if asked to."""
+        self._done += steps
+        if self._stop:
+            raise KeyboardInterrupt
+
+    def _run(self):
+        try:
+            self._compare()
+        except Exception as error:  # noqa: BLE001, shown by who looks at it
+            self.error = error
+        finally:
+            self.ended.set()
+
+    def _compare(self):
+        begun = time.perf_counter()
+        numbers = dict(self._numbers)
+        feed = feeding.make_feed(self._data, numbers.pop("batch_size"), numbers["seed"])
+        session = sessions.Session(self._build, feed, None, loss=None, **numbers)
+        candidates, errors = session.resolve(self._variants)
+        self._total = session.steps * len(candidates)
+        results, interrupted = running.run(session, candidates, self)
+        for name, error in errors.items():
+            results[name] = records.empty_record(name, error=error), []
+        names = list(self._variants)
+        self.result = Comparison(
+            records=types.MappingProxyType({n: results[n][0] for n in names}),
+            seconds=time.perf_counter() - begun,
+            interrupted=interrupted,
+            _weights=types.MappingProxyType({n: results[n][1] for n in names}),
+        )

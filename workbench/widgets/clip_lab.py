@@ -1,0 +1,281 @@
+"""Clip Lab: what clipping does to the reader's own model, live and side by side."""
+
+import functools
+import math
+import time
+
+import traitlets
+
+from workbench import clipping
+from workbench.plots import image_tag
+from workbench.plots.clip_figure import ClipFigure
+from workbench.training import Run
+from workbench.widgets import clip_reading
+from workbench.widgets.clip_comparing import ClipComparing
+from workbench.widgets.clip_view import ClipView
+from workbench.widgets.model_copies import ModelCopies, fixed_order
+from workbench.widgets.panel import LARGEST_SHARE, shows_errors
+
+_BEAT_SECONDS = 0.25
+_SECONDS_BETWEEN_DRAWINGS = 1.0
+_CLOSING_SECONDS = 10.0
+_ENDED = ("finished", "stopped", "failed")
+_BUTTONS = ("start", "stop", "keep", "compare", "end", "apply_remedy")
+
+
+class ClipLab(ClipComparing):
+    """Trains copies of a model with a clip method of choice, and shows what it does.
+
+    **Start** trains one copy and shows each variable's gradient norm, before and after
+    clipping, while it trains; the threshold acts on the next step. **Compare** trains
+    one copy per chosen method, all from the same weights over the same batches. The
+    model itself is never changed, unless `keep()` is called.
+
+    Every control is a trait; setting it from Python does what the mouse does, and
+    `start()`, `stop()`, `compare()` and `keep()` are the buttons.
+
+    Attributes:
+        method: Trait, str, a name in `methods`; takes effect at the next start.
+        threshold: Trait, float, the method's threshold, used by the next step; 0 for a
+            method that has none.
+        paused: Trait, bool; True lets the run stand still, False lets it go on.
+        new_weights: Trait, bool, whether copies begin with new weights instead of the
+            model's. True from the start when the model's own hold NaN or Inf.
+        chosen: Trait, tuple of str, the methods to compare.
+        state: Trait, str, the run's state. Read only, as all that follow.
+        step: Trait, int, steps done.
+        total_steps: Trait, int, 0 while it is not known.
+        share_clipped: Trait, float, share of the steps that were clipped.
+        problem: Trait, str, where NaN or Inf came from, else "".
+        comparing: Trait, bool, whether a comparison trains.
+        compared: Trait, float in [0, 1], how much of it is done.
+        error: Trait, str, what went wrong in training or in a callback, else "".
+        run: `workbench.training.Run` of the last start, or None.
+        comparison: `workbench.experiments.Comparison`, or None.
+
+    Args:
+        model: Compiled `keras.Model`, or a function that builds and compiles one, for
+            models that Keras cannot clone.
+        data: `(x, y)` or `(x, y, sample_weight)` of arrays, shuffled by `seed`; or a
+            dataset of batches, taken as it comes.
+        methods: Dict of name -> clip method of `workbench.clipping`; None for all,
+            with usual thresholds.
+        epochs: Positive int.
+        batch_size: Positive int, for arrays.
+        seed: int, the order of arrays.
+
+    Raises:
+        ValueError: If the model is not compiled, or `methods` is empty.
+    """
+
+    paused = traitlets.Bool()
+    state = traitlets.Unicode("ready")
+    step = traitlets.Int()
+    total_steps = traitlets.Int()
+    share_clipped = traitlets.Float()
+    problem = traitlets.Unicode("")
+
+    # ipywidgets closes what is deleted, also a panel whose making failed.
+    run = None
+
+    def __init__(self, model, data, *, methods=None, epochs=1, batch_size=32, seed=0):
+        copies = ModelCopies(model)
+        clips = clip_reading.methods_with(copies.clip, methods)
+        view = ClipView(list(clips), can_keep=copies.model is not None)
+        self._diagnosis = None
+        self._drawing, self._next_drawing, self._drawn = ClipFigure(), 0.0, None
+        data = fixed_order(data, seed)
+        super().__init__(
+            copies, data, clips, view, epochs=epochs, batch_size=batch_size
+        )
+        own = [name for name, clip in clips.items() if clip == copies.clip]
+        self.method = own[0] if own else next(iter(clips))
+        self.chosen = tuple(clips)
+        self.new_weights = bool(copies.bad_weights)
+        self._follow_method()
+        self._connect()
+        self._refresh()
+        self._draw()
+        self._start_beat()
+
+    def _connect(self):
+        super()._connect()
+        view = self._view
+        self.observe(self._on_paused, "paused")
+        view.pause.observe(self._on_pause_button, "value")
+        for name in _BUTTONS:
+            button = getattr(view, name)
+            button.on_click(functools.partial(self._on_click, name))
+
+    # What the reader does
+
+    @property
+    def _alive(self):
+        return self.run is not None and self.run.state not in _ENDED
+
+    def start(self):
+        """Trains a fresh copy with the method chosen; returns at once.
+
+        Raises:
+            RuntimeError: If a copy trains already.
+            ValueError: If the model's weights are not finite, or cannot be copied.
+        """
+        if self._alive:
+            raise RuntimeError("A copy trains already; end it first with `stop()`.")
+        self._copies.check_weights(new_weights=self.new_weights)
+        copy = self._copies.make(new_weights=self.new_weights)
+        self._diagnosis, self._drawn = None, None
+        self._drawing = ClipFigure()
+        self._clip_at_start = self.clip
+        # Each start sees the same batches, so that starts can be compared.
+        run = Run(copy, self._data, clip=self.clip, shuffle=False, **self._arguments)
+        self.run = run.start()
+        self._wake.set()
+
+    def stop(self):
+        """Ends the run after its step; returns at once."""
+        if self.run is not None:
+            self.run.stop()
+        self._wake.set()
+
+    def keep(self):
+        """Puts the weights of the last copy into the model.
+
+        Raises:
+            RuntimeError: If no copy has trained to an end, or there is no model.
+        """
+        if self._copies.model is None or self.run is None or self._alive:
+            raise RuntimeError(
+                "`keep` needs a run that has ended, on a copy of a model. Received: "
+                f"run={self.run!r}"
+            )
+        self._copies.model.set_weights(self.run.model.get_weights())
+
+    def apply_remedy(self):
+        """Starts again, clipped by global norm where the diagnosis proposes it."""
+        if self._diagnosis is None or self._diagnosis.threshold is None:
+            return
+        self.stop()
+        self.run.ended.wait(_CLOSING_SECONDS)
+        self.method = next(
+            name
+            for name, clip in self._clips.items()
+            if isinstance(clip, clipping.ByGlobalNorm)
+        )
+        self.threshold = self._diagnosis.threshold
+        self.start()
+
+    @shows_errors
+    def _on_click(self, name, _button):
+        getattr(self, name)()
+
+    def _use_threshold(self, value):
+        if self._alive:
+            self.run.set("clip", value)
+
+    def _slider_ends(self):
+        layers = None if self.run is None else self.run.layers
+        return clip_reading.slider_range(self.clip, layers, self._copies.num_weights)
+
+    @shows_errors
+    def _on_paused(self, change):
+        if self._alive and not self._is_following:
+            if change["new"]:
+                self.run.pause()
+            else:
+                self._diagnosis = None
+                self.run.resume()
+        with self._following():
+            self._view.pause.value = change["new"]
+        self._wake.set()
+
+    @shows_errors
+    def _on_pause_button(self, change):
+        if not self._is_following:
+            self.paused = change["new"]
+
+    # What the run and the comparison do
+
+    def _beat(self):
+        begin = time.thread_time()
+        before = self.state
+        self._follow_comparison()
+        self._refresh()
+        now = time.monotonic()
+        # A run that stands still is drawn at once: its last state is what is shown.
+        stands = self.state not in (before, "running")
+        drawn = stands or now >= self._next_drawing
+        if drawn:
+            self._draw()
+        cost = time.thread_time() - begin
+        if drawn:
+            pace = max(_SECONDS_BETWEEN_DRAWINGS, cost / LARGEST_SHARE)
+            self._next_drawing = now + pace
+        if not self._alive and not self.comparing:
+            return math.inf
+        return max(_BEAT_SECONDS, cost / LARGEST_SHARE / 4)
+
+    def _refresh(self):
+        run, progress, layers = self.run, None, None
+        with self._following(), self.hold_trait_notifications():
+            if run is not None:
+                progress, layers = run.progress, run.layers
+                self.step = progress.step
+                self.total_steps = progress.total_steps or 0
+                self.state = progress.state
+                self.paused = self._alive and run.pause_requested
+                self.share_clipped, _ = clip_reading.steps_summary(layers)
+                self._read_problem(run)
+        self._view.show_progress(progress, layers, paused=self.paused)
+        self._view.allow(
+            alive=self._alive, started=run is not None, comparing=self.comparing
+        )
+
+    def _read_problem(self, run):
+        if run.error is not None:
+            self.error = f"{type(run.error).__name__}: {run.error}"
+        if run.problem and self._diagnosis is None and run.state != "running":
+            self._diagnosis = clip_reading.diagnose(
+                run.problem, run.layers, run.records
+            )
+        self.problem = self._diagnosis.text if self._diagnosis else ""
+        self._view.show_problem(self._diagnosis)
+
+    def _draw(self):
+        run = self.run
+        if run is not None:
+            if self._drawn == (self.step, self.state):
+                return
+            self._drawn = self.step, self.state
+            limits = clip_reading.joint_limits(self._clip_at_start, run.changes)
+            self._drawing.update(run.records, run.layers, self.total_steps, limits)
+            if self.state != "running":
+                # The ends follow the norms seen, but never under the reader's hand.
+                self._show_threshold()
+        self._view.plot.value = image_tag(self._drawing.to_png(), self.alt)
+
+    @property
+    def alt(self):
+        """str, in words what the curves show now."""
+        return (
+            "Loss, joint gradient norm and a map of each variable's gradient norm "
+            f"before and after clipping, over {self.step} steps; "
+            f"{self.share_clipped:.0%} of them clipped. {self.problem}"
+        ).strip()
+
+    def _picture(self):
+        return self._drawing.to_png()
+
+    def close(self):
+        """Ends the run, the comparison and the thread, and closes the panel."""
+        if self._closing:
+            return
+        alive = [work for work in (self.run, self._background) if work is not None]
+        for work in alive:
+            work.stop()
+        for work in alive:
+            work.ended.wait(_CLOSING_SECONDS)
+        super().close()
+
+    def __repr__(self):
+        return "ClipLab(model, data)"
