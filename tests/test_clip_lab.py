@@ -570,6 +570,8 @@ def test_the_slider_reaches_around_the_norms_that_were_seen():
     assert clip_reading.slider_range(clipping.AutoClip(10), layers, 1) == (0, 2)
     assert clip_reading.usual_norm(layers, clipping.ByNorm(1.0)) == 3.5
     assert clip_reading.usual_norm(layers_of([[np.nan, 1.0]])) is None
+    explosion = layers_of([[0.0, 10.0**power] for power in range(20)])
+    assert clip_reading.usual_norm(explosion) < 200
 
 
 def diagnose(norms, paths=("a/kernel", "b/kernel")):

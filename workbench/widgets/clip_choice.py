@@ -62,10 +62,11 @@ class ClipChoice(Panel):
         clip = self.clip
         with self._following():
             self.threshold = getattr(clip, clip.threshold) if clip.threshold else 0.0
-        self._show_threshold()
+        self._fit_slider()
 
-    def _show_threshold(self):
-        ends = self._slider_ends() if self.clip.threshold else (0, 1)
+    def _fit_slider(self):
+        """Moves the ends of the slider, then the slider."""
+        ends = self._slider_ends() if self.clip.threshold else None
         with self._following():
             self._view.show_threshold(self.threshold, ends)
 
@@ -106,7 +107,8 @@ class ClipChoice(Panel):
             self._clips[self.method] = new
             if not self._is_following:
                 self._use_threshold(value)
-        self._show_threshold()
+        with self._following():
+            self._view.show_threshold(value)
 
     @shows_errors
     def _on_slider(self, change):

@@ -211,7 +211,9 @@ class ClipLab(ClipComparing):
         if drawn:
             pace = max(_SECONDS_BETWEEN_DRAWINGS, cost / LARGEST_SHARE)
             self._next_drawing = now + pace
-        if not self._alive and not self.comparing:
+        # What was shown decides: the run may have ended since it was read.
+        resting = self.run is None or self.state in _ENDED
+        if resting and not self.comparing:
             return math.inf
         return max(_BEAT_SECONDS, cost / LARGEST_SHARE / 4)
 
@@ -251,7 +253,7 @@ class ClipLab(ClipComparing):
             self._drawing.update(run.records, run.layers, self.total_steps, limits)
             if self.state != "running":
                 # The ends follow the norms seen, but never under the reader's hand.
-                self._show_threshold()
+                self._fit_slider()
         self._view.plot.value = image_tag(self._drawing.to_png(), self.alt)
 
     @property

@@ -98,7 +98,9 @@ def usual_norm(layers, clip=None, num_weights=1):
     norms = norms[np.isfinite(norms) & (norms > 0)]
     if not len(norms):
         return None
-    middle = float(np.median(norms))
+    # A run that exploded says little about usual norms but for its beginning.
+    calm = norms <= _EXPLODED**2 * np.percentile(norms, 10)
+    middle = float(np.median(norms[calm]))
     return middle / num_weights**0.5 if isinstance(clip, clipping.ByValue) else middle
 
 

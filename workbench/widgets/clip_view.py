@@ -1,6 +1,7 @@
 """What Clip Lab looks like: its widgets, and how they show what happens."""
 
 import html
+import math
 
 import ipywidgets
 
@@ -100,19 +101,22 @@ class ClipView:
             [text, ipywidgets.HBox([self.compare, self.end]), self.bar]
         )
 
-    def show_threshold(self, value, ends):
-        """Moves the slider and its ends.
+    def show_threshold(self, value, ends=None):
+        """Moves the slider.
 
         Args:
             value: float, 0 for a method without threshold.
-            ends: `(low, high)`, ints, powers of ten.
+            ends: `(low, high)`, ints, powers of ten, or None to leave them unless
+                `value` is beyond them.
         """
         slider = self.threshold
         slider.disabled = value == 0
         self.threshold_value.value = f"<code>{value:.3g}</code>" if value else "none"
         if not value:
             return
-        low, high = ends
+        low, high = ends or (slider.min, slider.max)
+        power = math.log10(value)
+        low, high = min(low, math.floor(power)), max(high, math.ceil(power))
         if (slider.min, slider.max) != (low, high):
             # One end at a time, and never one beyond the other.
             slider.min = min(low, slider.min)
