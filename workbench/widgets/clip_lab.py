@@ -82,7 +82,7 @@ class ClipLab(ClipComparing):
         copies = ModelCopies(model)
         clips = clip_reading.methods_with(copies.clip, methods)
         view = ClipView(list(clips), can_keep=copies.model is not None)
-        self._diagnosis = None
+        self._diagnosis = self._diagnosed = None
         self._drawing, self._next_drawing, self._drawn = ClipFigure(), 0.0, None
         data = fixed_order(data, seed)
         super().__init__(
@@ -124,7 +124,7 @@ class ClipLab(ClipComparing):
             raise RuntimeError("A copy trains already; end it first with `stop()`.")
         self._copies.check_weights(new_weights=self.new_weights)
         copy = self._copies.make(new_weights=self.new_weights)
-        self._diagnosis, self._drawn = None, None
+        self._drawn = None
         self._drawing = ClipFigure()
         self._clip_at_start = self.clip
         # Each start sees the same batches, so that starts can be compared.
@@ -183,7 +183,6 @@ class ClipLab(ClipComparing):
             if change["new"]:
                 self.run.pause()
             else:
-                self._diagnosis = None
                 self.run.resume()
         with self._following():
             self._view.pause.value = change["new"]
@@ -236,7 +235,11 @@ class ClipLab(ClipComparing):
     def _read_problem(self, run):
         if run.error is not None:
             self.error = f"{type(run.error).__name__}: {run.error}"
-        if run.problem and self._diagnosis is None and run.state != "running":
+        key = run, run.problem
+        if run.problem is None:
+            self._diagnosis = None
+        elif key != self._diagnosed and run.state != "running":
+            self._diagnosed = key
             self._diagnosis = clip_reading.diagnose(
                 run.problem, run.layers, run.records
             )

@@ -117,12 +117,13 @@ class ClipView:
         low, high = ends or (slider.min, slider.max)
         power = math.log10(value)
         low, high = min(low, math.floor(power)), max(high, math.ceil(power))
-        if (slider.min, slider.max) != (low, high):
+        # In one message, or the page would answer a new end with the old value.
+        with slider.hold_sync():
             # One end at a time, and never one beyond the other.
             slider.min = min(low, slider.min)
             slider.max, slider.min = high, low
-        if not self.is_shown(value):
-            slider.value = value
+            if not self.is_shown(value):
+                slider.value = value
 
     def is_shown(self, value):
         """Says whether the slider stands at a value, up to its own steps.
