@@ -182,6 +182,15 @@ class Lab:
             self.page.screenshot(path=pathlib.Path(folder) / f"{name}.png")
 
 
+def wait_for(condition, seconds=60):
+    """Waits until `condition()` holds and returns its value; fails if never."""
+    end = time.monotonic() + seconds
+    while not (value := condition()):
+        assert time.monotonic() < end, "it never came true"
+        time.sleep(0.05)
+    return value
+
+
 def copy_notebook(name, folder, *, until=None, extra=()):
     """Copies a notebook of the project for a test.
 

@@ -5,6 +5,8 @@ import time
 import nbformat
 import pytest
 
+from tests.browser.lab import wait_for
+
 NAME = "clip_lab.ipynb"
 PANEL = ".jp-OutputArea-output .widget-vbox"
 SETUP = """
@@ -32,15 +34,6 @@ LAB = """
 lab = ClipLab(my_model, my_data, epochs=1000, batch_size=20)
 lab
 """
-
-
-def wait_for(condition, seconds=60):
-    """Waits until `condition()` holds and returns its value; fails if never."""
-    end = time.monotonic() + seconds
-    while not (value := condition()):
-        assert time.monotonic() < end, "it never came true"
-        time.sleep(0.05)
-    return value
 
 
 @pytest.fixture(scope="module")

@@ -4,19 +4,10 @@ import time
 
 import pytest
 
-from tests.browser.lab import copy_notebook
+from tests.browser.lab import copy_notebook, wait_for
 
 NAME = "10_your_own_model.ipynb"
 PANEL = ".jp-OutputArea-output .widget-vbox"
-
-
-def wait_for(condition, seconds=30):
-    """Waits until `condition()` holds and returns its value; fails if never."""
-    end = time.monotonic() + seconds
-    while not (value := condition()):
-        assert time.monotonic() < end, "it never came true"
-        time.sleep(0.05)
-    return value
 
 
 @pytest.fixture(scope="module")
