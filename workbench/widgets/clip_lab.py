@@ -2,7 +2,6 @@
 
 import functools
 import math
-import time
 
 import traitlets
 
@@ -14,10 +13,8 @@ from workbench.widgets import clip_reading
 from workbench.widgets.clip_comparing import ClipComparing
 from workbench.widgets.clip_view import ClipView
 from workbench.widgets.model_copies import ModelCopies, fixed_order
-from workbench.widgets.panel import LARGEST_SHARE, shows_errors
+from workbench.widgets.panel import shows_errors
 
-_BEAT_SECONDS = 0.25
-_SECONDS_BETWEEN_DRAWINGS = 1.0
 _CLOSING_SECONDS = 10.0
 _ENDED = ("finished", "stopped", "failed")
 _BUTTONS = ("start", "stop", "keep", "compare", "end", "apply_remedy")
@@ -83,7 +80,7 @@ class ClipLab(ClipComparing):
         clips = clip_reading.methods_with(copies.clip, methods)
         view = ClipView(list(clips), can_keep=copies.model is not None)
         self._diagnosis = self._diagnosed = None
-        self._drawing, self._next_drawing, self._drawn = ClipFigure(), 0.0, None
+        self._drawing, self._drawn = ClipFigure(), None
         data = fixed_order(data, seed)
         super().__init__(
             copies, data, clips, view, epochs=epochs, batch_size=batch_size
@@ -196,25 +193,17 @@ class ClipLab(ClipComparing):
     # What the run and the comparison do
 
     def _beat(self):
-        begin = time.thread_time()
+        rest = self._refresh_and_draw(self._follow, self._draw)
+        # What was shown decides: the run may have ended since it was read.
+        resting = self.run is None or self.state in _ENDED
+        return math.inf if resting and not self.comparing else rest
+
+    def _follow(self):
         before = self.state
         self._follow_comparison()
         self._refresh()
-        now = time.monotonic()
         # A run that stands still is drawn at once: its last state is what is shown.
-        stands = self.state not in (before, "running")
-        drawn = stands or now >= self._next_drawing
-        if drawn:
-            self._draw()
-        cost = time.thread_time() - begin
-        if drawn:
-            pace = max(_SECONDS_BETWEEN_DRAWINGS, cost / LARGEST_SHARE)
-            self._next_drawing = now + pace
-        # What was shown decides: the run may have ended since it was read.
-        resting = self.run is None or self.state in _ENDED
-        if resting and not self.comparing:
-            return math.inf
-        return max(_BEAT_SECONDS, cost / LARGEST_SHARE / 4)
+        return self.state not in (before, "running")
 
     def _refresh(self):
         run, progress, layers = self.run, None, None

@@ -6,10 +6,13 @@ import functools
 import html
 import math
 import threading
+import time
 
 import ipywidgets
 import traitlets
 
+_BEAT_SECONDS = 0.25
+_SECONDS_BETWEEN_DRAWINGS = 1.0
 _CLOSING_SECONDS = 2.0
 # What a refresh costs must stay below this share of the time.
 LARGEST_SHARE = 0.02
@@ -49,6 +52,7 @@ class Panel(ipywidgets.VBox):
     # ipywidgets closes what is deleted, also a panel whose making failed.
     _thread = None
     _closing = False
+    _next_drawing = 0.0
 
     def __init__(self, children):
         self._wake = threading.Event()
@@ -97,6 +101,24 @@ class Panel(ipywidgets.VBox):
 
     def _beat(self):
         raise NotImplementedError
+
+    def _refresh_and_draw(self, refresh, draw):
+        """Refreshes, and draws when it is time or when `refresh` returns True.
+
+        Returns:
+            float, the seconds to rest, so that both stay below `LARGEST_SHARE`.
+        """
+        begin = time.thread_time()
+        stands = refresh()
+        now = time.monotonic()
+        drawn = stands or now >= self._next_drawing
+        if drawn:
+            draw()
+        cost = time.thread_time() - begin
+        if drawn:
+            pace = max(_SECONDS_BETWEEN_DRAWINGS, cost / LARGEST_SHARE)
+            self._next_drawing = now + pace
+        return max(_BEAT_SECONDS, cost / LARGEST_SHARE / 4)
 
     def _picture(self):
         """Returns bytes of a PNG for pages without a kernel, or None."""

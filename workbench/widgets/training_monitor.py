@@ -2,17 +2,14 @@
 
 import html
 import math
-import time
 
 import ipywidgets
 import traitlets
 
 from workbench.plots import RunFigure, image_tag
 from workbench.reports import format_seconds
-from workbench.widgets.panel import LARGEST_SHARE, Panel, shows_errors
+from workbench.widgets.panel import Panel, shows_errors
 
-_BEAT_SECONDS = 0.25
-_SECONDS_BETWEEN_DRAWINGS = 1.0
 _ENDED = ("finished", "stopped", "failed")
 _STATES = {
     "ready": "Ready",
@@ -53,7 +50,6 @@ class TrainingMonitor(Panel):
     def __init__(self, run):
         self.run = run
         self._drawing = RunFigure()
-        self._next_drawing = 0.0
         self._drawn = None
         self._make_controls(run.learning_rate)
         super().__init__(
@@ -155,21 +151,15 @@ class TrainingMonitor(Panel):
     # What the run does
 
     def _beat(self):
-        begin = time.thread_time()
+        rest = self._refresh_and_draw(self._follow, self._draw)
+        return None if self.state in _ENDED else rest
+
+    def _follow(self):
         before = self.state
         self._refresh()
-        ended = self.state in _ENDED
-        now = time.monotonic()
         # A run that stands still is drawn at once: its last state is what is shown.
-        stands = ended or (self.state == "paused" and before != "paused")
-        drawn = stands or now >= self._next_drawing
-        if drawn:
-            self._draw()
-        cost = time.thread_time() - begin
-        if drawn:
-            pace = max(_SECONDS_BETWEEN_DRAWINGS, cost / LARGEST_SHARE)
-            self._next_drawing = now + pace
-        return None if ended else max(_BEAT_SECONDS, cost / LARGEST_SHARE / 4)
+        paused_now = self.state == "paused" and before != "paused"
+        return paused_now or self.state in _ENDED
 
     def _refresh(self):
         run = self.run
