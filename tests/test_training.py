@@ -133,6 +133,30 @@ def test_the_dtype_policy_of_the_cell_holds_in_the_run(digits):
 # Data and models of every kind
 
 
+class Unbuilt(keras.Model):
+    """Its variables are made at the first step, in the training thread."""
+
+    def __init__(self):
+        super().__init__()
+        self.recurrent = layers.SimpleRNN(4)
+        self.head = layers.Dense(10)
+
+    def call(self, x):
+        return self.head(self.recurrent(x))
+
+
+def test_a_model_built_in_the_run_leaves_nothing_behind_in_this_thread(digits):
+    model = compiled(Unbuilt, "sgd")
+    # Such a model leaves a list of what waits in this thread, empty now.
+    Unbuilt()(np.zeros((1, 28, 28), "float32"))
+    run = Run(model, digits, epochs=1).start()
+    run.wait(SECONDS)
+    assert model.built
+    with keras.StatelessScope():
+        pass  # initializes what waits in this thread
+    assert np.isfinite(model.get_weights()[0]).all()
+
+
 class Batches(keras.utils.PyDataset):
     def __init__(self, x, y):
         super().__init__()

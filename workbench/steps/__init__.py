@@ -3,6 +3,7 @@
 from workbench.steps.hook import Step, StepHook, unscaled
 from workbench.steps.norms import all_finite, global_norm, sum_duplicates
 from workbench.steps.records import LayerRecorder, Recorder, StepRecords
+from workbench.steps.thread_state import ThreadState
 
 __all__ = [
     "LayerRecorder",
@@ -10,6 +11,7 @@ __all__ = [
     "Step",
     "StepHook",
     "StepRecords",
+    "ThreadState",
     "all_finite",
     "global_norm",
     "sum_duplicates",

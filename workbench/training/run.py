@@ -6,9 +6,8 @@ import time
 
 import keras
 import tensorflow as tf
-from keras.src.backend.common import global_state
 
-from workbench.steps import StepHook
+from workbench.steps import StepHook, ThreadState
 from workbench.training import registry
 from workbench.training.arguments import (
     check_model,
@@ -105,16 +104,8 @@ class Run:
             )
         registry.enter(self)
         self._state = "running"
-        # Keras keeps its dtype policy, seeds and settings per thread.
-        settings = [
-            (tracker, dict(vars(tracker)))
-            for tracker in (
-                global_state.GLOBAL_STATE_TRACKER,
-                global_state.GLOBAL_SETTINGS_TRACKER,
-            )
-        ]
         self._thread = threading.Thread(
-            target=self._train, args=(settings,), name="workbench-run", daemon=True
+            target=self._train, args=(ThreadState(),), name="workbench-run", daemon=True
         )
         self._thread.start()
         return self
@@ -271,9 +262,8 @@ class Run:
         """
         save_records(filepath, self.records, self.changes, self._history.history)
 
-    def _train(self, settings):
-        for tracker, values in settings:
-            vars(tracker).update(values)
+    def _train(self, state):
+        state.adopt()
         try:
             with StepHook(self.model, self._stand_in) as self._watch.hook:
                 self.model.fit(

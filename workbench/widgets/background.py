@@ -5,6 +5,7 @@ import time
 import types
 
 from workbench.experiments import Comparison, feeding, records, running, sessions
+from workbench.steps import ThreadState
 
 
 class BackgroundComparison:
@@ -31,7 +32,10 @@ class BackgroundComparison:
         self._total = 0
         self._stop = False
         self._thread = threading.Thread(
-            target=self._run, name="workbench-comparison", daemon=True
+            target=self._run,
+            args=(ThreadState(),),
+            name="workbench-comparison",
+            daemon=True,
         )
 
     def start(self):
@@ -60,7 +64,8 @@ class BackgroundComparison:
         if self._stop:
             raise KeyboardInterrupt
 
-    def _run(self):
+    def _run(self, state):
+        state.adopt()
         try:
             self._compare()
         except Exception as error:  # noqa: BLE001, shown by who looks at it
