@@ -15,18 +15,19 @@ def test_global_norm_is_numpys_also_where_squares_overflow(scale):
     rng = np.random.default_rng(0)
     arrays = [rng.normal(size=shape) * scale for shape in ((3, 4), (5,))]
     expected = np.sqrt(sum(np.sum(a**2) for a in arrays))
-    norm, finite = global_norm([tf.constant(a, tf.float32) for a in arrays] + [None])
+    norm, bad = global_norm([tf.constant(a, tf.float32) for a in arrays] + [None])
     if scale == 1e-25:  # squares underflow below what float32 holds
         assert norm.numpy() <= expected
     else:
         np.testing.assert_allclose(norm.numpy(), expected, rtol=1e-6)
-    assert finite.numpy()
+    assert bad.numpy() == -1
 
 
-@pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
-def test_global_norm_sees_one_bad_element(bad):
-    norm, finite = global_norm([tf.constant([1.0, bad]), tf.constant([2.0])])
-    assert not finite.numpy()
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
+def test_global_norm_names_the_bad_gradient_nearest_to_the_loss(value):
+    fine, poor = tf.constant([2.0]), tf.constant([1.0, value])
+    norm, bad = global_norm([poor, None, poor, fine, None])
+    assert bad.numpy() == 2
     assert not np.isfinite(norm.numpy())
 
 

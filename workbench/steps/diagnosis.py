@@ -5,9 +5,8 @@ import functools
 import keras
 import tensorflow as tf
 
-from workbench.steps.norms import all_finite
+from workbench.steps.norms import NONE, all_finite
 
-NONE = -1
 _READS = ("ReadVariableOp", "ResourceGather", "ResourceGatherNd", "VariableShape")
 
 
@@ -44,20 +43,6 @@ def first_bad_layer(model, data):
     return _first_true(tf.logical_not(tf.stack(flags))), names
 
 
-def last_bad_gradient(gradients):
-    """Finds the non-finite gradient nearest to the loss, where it began.
-
-    Args:
-        gradients: List of tensors, `tf.IndexedSlices` or None, in the order of layers.
-
-    Returns:
-        Scalar int32 tensor, its index, or -1.
-    """
-    bad = [g is not None and tf.logical_not(all_finite(_values(g))) for g in gradients]
-    from_loss = _first_true(tf.stack(bad[::-1]))
-    return tf.where(from_loss == NONE, NONE, len(bad) - 1 - from_loss)
-
-
 def current_graph():
     """Returns the graph that is being traced, None in eager mode."""
     return None if tf.executing_eagerly() else tf.compat.v1.get_default_graph()
@@ -82,10 +67,6 @@ def written(variables):
         handle is not None and any(op.type not in _READS for op in handle.consumers())
         for handle in handles
     ]
-
-
-def _values(gradient):
-    return gradient.values if isinstance(gradient, tf.IndexedSlices) else gradient
 
 
 def _finite(structure):

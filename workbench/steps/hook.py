@@ -13,10 +13,10 @@ import numpy as np
 import tensorflow as tf
 
 from workbench.steps import diagnosis
-from workbench.steps.diagnosis import NONE, current_graph
-from workbench.steps.norms import global_norm
+from workbench.steps.norms import NONE, global_norm
 
-_NUMBERS = ("loss", "gradient_norm", "learning_rate", "ok")
+_NUMBERS = ("loss", "gradient_norm", "learning_rate", "ok", "bad_weight")
+_BEFORE_A_STEP = {"loss": np.nan, "gradient_norm": np.nan, "ok": 1, "bad_weight": NONE}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -64,7 +64,7 @@ class StepHook:
         # Then NaN and Inf are the clip method's own business.
         clip = getattr(self._applier, "clip", None)
         self._mends_nonfinite = getattr(clip, "mends_nonfinite", False)
-        shape = (model.steps_per_execution, len(_NUMBERS) + 3)
+        shape = (model.steps_per_execution, len(_NUMBERS) + 2)
         self._rows = tf.Variable(tf.zeros(shape, tf.float64))
         self._steps_read = 0
         self._now = {name: tf.Variable(0.0, dtype=tf.float64) for name in _NUMBERS}
@@ -75,8 +75,6 @@ class StepHook:
         self._replaced = None
         self._tracing_thread = None
         self._has_loss = False
-        self._gradients = None
-        self._step_graph = None
         self._layer_names = []
         self._weight_names = []
 
@@ -136,7 +134,7 @@ class StepHook:
             List of `Step`, oldest first, at most `steps_per_execution`.
         """
         steps = []
-        for *numbers, ok, layer, weight, number in self._rows.numpy().tolist():
+        for *numbers, ok, weight, layer, number in self._rows.numpy().tolist():
             if number > self._steps_read:
                 problem = None
                 if not ok:
@@ -188,17 +186,17 @@ class StepHook:
             trainable_variables = list(trainable_variables)
             if not self._applier.built:
                 self._applier.build(trainable_variables)
-        norm, finite = global_norm(gradients)
+        norm, bad = global_norm(gradients)
         rate = tf.cast(self._optimizer.learning_rate, tf.float64)
         override = tf.cast(self._rate_override, tf.float64)
         rate = tf.where(tf.math.is_nan(override), rate, override)
         ok = tf.logical_or(
-            self._mends_nonfinite, tf.logical_and(finite, self._loss_is_finite())
+            self._mends_nonfinite, tf.logical_and(bad == NONE, self._loss_is_finite())
         )
         self._now["gradient_norm"].assign(tf.cast(norm, tf.float64))
         self._now["learning_rate"].assign(rate)
         self._now["ok"].assign(tf.cast(ok, tf.float64))
-        self._gradients = current_graph(), gradients
+        self._now["bad_weight"].assign(tf.cast(bad, tf.float64))
         variables = trainable_variables or self._model.trainable_variables
         self._weight_names = [variable.path for variable in variables]
 
@@ -224,10 +222,9 @@ class StepHook:
         return tf.math.is_finite(self._now["loss"]) if self._has_loss else True
 
     def _train_step(self, original, data):
-        for name, value in (("loss", np.nan), ("gradient_norm", np.nan), ("ok", 1.0)):
+        for name, value in _BEFORE_A_STEP.items():
             self._now[name].assign(value)
-        self._has_loss, self._gradients = False, None
-        self._step_graph = current_graph()
+        self._has_loss = False
         model = self._model
         state = [v.value for v in model.variables if not v.trainable]
         state += [v.value for v in model.metrics_variables]
@@ -247,26 +244,17 @@ class StepHook:
         def undo():
             restore()
             layer, self._layer_names = diagnosis.first_bad_layer(model, data)
-            found = tf.stack([layer, self._last_bad_gradient()])
             restore()
-            return found
+            return layer
 
         fine = tf.logical_or(self._mends_nonfinite, self._loss_is_finite())
         ok = tf.logical_and(self._now["ok"] > 0, fine)
-        found = tf.cond(ok, lambda: tf.constant([NONE, NONE]), undo)
+        bad_layer = tf.cond(ok, lambda: tf.constant(NONE), undo)
         self._now["ok"].assign(tf.cast(ok, tf.float64))
         row = [self._now[name].read_value() for name in _NUMBERS]
-        number = self._rows[-1:, -1] + 1
-        row = tf.concat([tf.stack(row), tf.cast(found, tf.float64), number], 0)
-        self._rows.assign(tf.concat([self._rows[1:], row[None]], 0))
+        row += [tf.cast(bad_layer, tf.float64), self._rows[-1, -1] + 1]
+        self._rows.assign(tf.concat([self._rows[1:], tf.stack(row)[None]], 0))
         return logs
-
-    def _last_bad_gradient(self):
-        graph, gradients = self._gradients or (None, [])
-        # Under loss scaling they live inside a branch and cannot be looked at here.
-        if not gradients or graph is not self._step_graph:
-            return tf.constant(NONE)
-        return diagnosis.last_bad_gradient(gradients)
 
 
 def unscaled(optimizer):

@@ -4,6 +4,8 @@ import functools
 
 import tensorflow as tf
 
+NONE = -1
+
 
 def sum_duplicates(slices):
     """Sums the rows of an embedding gradient that belong to the same index.
@@ -57,26 +59,28 @@ def global_norm(gradients):
 
     Args:
         gradients: List of tensors, `tf.IndexedSlices` (duplicates are summed first)
-            and None (left out).
+            and None (left out), in the order of layers.
 
     Returns:
-        `(norm, finite)`: scalar float tensor, right also where the squares overflow;
-        scalar bool tensor, whether every element is finite.
+        `(norm, bad)`: scalar float tensor, right also where the squares overflow;
+        scalar int32 tensor, which gradient holds NaN or Inf, the one nearest to the
+        loss, -1 for none.
     """
-    dense = [_dense(gradient) for gradient in gradients if gradient is not None]
-    total = tf.add_n([tf.reduce_sum(tf.square(gradient)) for gradient in dense])
+    places = [i for i, gradient in enumerate(gradients) if gradient is not None]
+    dense = [_dense(gradients[i]) for i in places]
+    # One pass over memory, where `square` would write all of it once more.
+    total = 2 * tf.add_n([tf.nn.l2_loss(gradient) for gradient in dense])
 
     def by_largest():
         largest = functools.reduce(
             tf.maximum, [tf.reduce_max(tf.abs(gradient)) for gradient in dense]
         )
         scaled = [tf.reduce_sum(tf.square(gradient / largest)) for gradient in dense]
-        finite = tf.reduce_all([all_finite(gradient) for gradient in dense])
-        return tf.where(finite, largest * tf.sqrt(tf.add_n(scaled)), total), finite
+        bad = [tf.logical_not(all_finite(gradient)) for gradient in dense]
+        last = tf.reduce_max(tf.where(bad, places, NONE))
+        norm = tf.where(last == NONE, largest * tf.sqrt(tf.add_n(scaled)), total)
+        return norm, last
 
-    # Squares of finite gradients overflow beyond 1.8e19; only then look twice.
-    return tf.cond(
-        tf.math.is_finite(total),
-        lambda: (tf.sqrt(total), tf.constant(value=True)),
-        by_largest,
-    )
+    # Squares of finite gradients overflow beyond 1.8e19; only then look twice. What
+    # the update needs is not held for later, so that it may reuse the memory.
+    return tf.cond(tf.math.is_finite(total), lambda: (tf.sqrt(total), tf.constant(NONE)), by_largest)
