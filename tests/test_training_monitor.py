@@ -4,6 +4,7 @@ import pathlib
 import re
 import subprocess
 import sys
+import threading
 import time
 
 import keras
@@ -55,6 +56,24 @@ def test_the_trait_sets_the_rate_and_the_slider_follows(make, digits):
     monitor._rate.value = 0.05  # what the mouse does
     wait_for(lambda: len(run.changes) == 2)
     assert run.changes[1].new == pytest.approx(0.05)
+
+
+def test_a_wish_in_the_middle_of_a_refresh_is_not_lost(make, digits, monkeypatch):
+    run, monitor = make(digits, epochs=10_000)
+    wish = threading.Thread(target=setattr, args=(monitor, "learning_rate", 0.02))
+
+    def read_while_the_reader_wishes(self):
+        if wish.ident is None and threading.current_thread() is monitor._thread:
+            wish.start()
+            wish.join(0.2)
+        return self._control.pause_requested
+
+    asked = property(read_while_the_reader_wishes)
+    monkeypatch.setattr(Run, "pause_requested", asked)
+    run.start()
+    wait_for(lambda: run.changes)
+    assert run.changes[0].new == 0.02
+    wait_for(lambda: monitor.learning_rate == pytest.approx(0.02))
 
 
 def test_the_trait_follows_a_schedule_without_changing_it(make, digits):

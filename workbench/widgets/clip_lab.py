@@ -207,7 +207,7 @@ class ClipLab(ClipComparing):
 
     def _refresh(self):
         run, progress, layers = self.run, None, None
-        with self._following(), self.hold_trait_notifications():
+        with self._following():
             if run is not None:
                 progress, layers = run.progress, run.layers
                 self.step = progress.step

@@ -27,7 +27,8 @@ def shows_errors(method):
     @functools.wraps(method)
     def guarded(self, *arguments):
         try:
-            method(self, *arguments)
+            with self._lock:
+                method(self, *arguments)
         except Exception as error:  # noqa: BLE001, shown instead of lost
             self.error = f"{type(error).__name__}: {error}"
         else:
@@ -57,6 +58,8 @@ class Panel(ipywidgets.VBox):
     def __init__(self, children):
         self._wake = threading.Event()
         self._own_changes = threading.local()
+        # A wish must not fall between what is read of a run and what is shown of it.
+        self._lock = threading.RLock()
         self._error_view = ipywidgets.HTML()
         super().__init__([*children, self._error_view])
         self.observe(self._show_error, "error")
@@ -70,12 +73,17 @@ class Panel(ipywidgets.VBox):
 
     @contextlib.contextmanager
     def _following(self):
-        """Marks trait changes of this thread as following the run, not as wishes."""
-        self._own_changes.on = True
-        try:
-            yield
-        finally:
-            self._own_changes.on = False
+        """Marks trait changes of this thread as following the run, not as wishes.
+
+        Do not hold notifications meanwhile: held ones of other threads would come out
+        in this one, and wishes would be taken for what the run did.
+        """
+        with self._lock:
+            before, self._own_changes.on = self._is_following, True
+            try:
+                yield
+            finally:
+                self._own_changes.on = before
 
     @property
     def _is_following(self):

@@ -164,8 +164,8 @@ class TrainingMonitor(Panel):
     def _refresh(self):
         run = self.run
         progress = run.progress
-        rate = run.learning_rate
-        with self._following(), self.hold_trait_notifications():
+        with self._following():
+            rate = run.learning_rate
             self.step = progress.step
             self.total_steps = progress.total_steps or 0
             self.logs = progress.logs
