@@ -627,3 +627,16 @@ def test_the_private_method_that_accumulation_needs_is_where_keras_had_it():
     for _ in range(2):
         optimizer.apply([tf.ones(2)], [variable])
     assert calls == [1]  # once, on the mean, at the second step
+
+
+def test_tensorflow_saves_and_exports_a_model_that_clips(tmp_path):
+    model = keras.Sequential([keras.Input((4,)), keras.layers.Dense(1)])
+    model.compile(clipping.ByGlobalNorm(1.0).wrap(keras.optimizers.Adam()), "mse")
+    x, y = np.ones((8, 4), "float32"), np.ones((8, 1), "float32")
+    model.fit(x, y, verbose=0)
+    path = tf.train.Checkpoint(model=model).save(tmp_path / "checkpoint")
+    names = [name for name, _ in tf.train.list_variables(path)]
+    assert any("optimizer" in name for name in names)
+    model.export(tmp_path / "exported", verbose=False)
+    exported = tf.saved_model.load(tmp_path / "exported")
+    np.testing.assert_allclose(exported.serve(x), model(x), rtol=1e-6)

@@ -16,11 +16,11 @@ from workbench.experiments import (
     compare,
     load_comparison,
     planning,
-    progress,
     running,
     sessions,
     tails,
 )
+from workbench.steps import progress
 
 layers, optimizers, regularizers = keras.layers, keras.optimizers, keras.regularizers
 rng = np.random.default_rng(0)
@@ -306,6 +306,12 @@ def test_vectorized_with_own_penalties_and_moving_averages():
         "l1": Variant(optimizers.SGD(0.1), penalty=regularizers.L1(0.01)),
     }
     assert_equal_to_fit(build, ROWS, variants, "vectorized", validation_data=ROWS)
+
+
+def test_held_out_data_may_end_in_a_smaller_batch_where_the_data_does_not():
+    even, held_out = (ROWS[0][:300], ROWS[1][:300]), (ROWS[0][300:], ROWS[1][300:])
+    variants = {"a": Variant(optimizers.SGD(0.1)), "b": Variant(optimizers.SGD(0.2))}
+    assert_equal_to_fit(mlp, even, variants, "vectorized", validation_data=held_out)
 
 
 @pytest.mark.parametrize("layer", [layers.SimpleRNN, layers.GRU, layers.LSTM])

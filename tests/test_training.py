@@ -78,7 +78,9 @@ def test_an_untouched_run_has_the_bits_of_fit(build, optimizer, digits):
     history = plain.fit(x, y, epochs=2, validation_data=(x, y), verbose=0)
     model = compiled(build, optimizer())
     run = Run(model, (x, y), epochs=2, validation_data=(x, y)).start()
-    assert run.wait(SECONDS).history == history.history
+    rates = run.wait(SECONDS).history.pop("learning_rate")
+    assert rates == run.records.learning_rate[[19, 39]].tolist()
+    assert run.history.history == history.history
     assert_equal_states(model, plain)
 
 
@@ -218,7 +220,7 @@ def test_a_train_step_of_ones_own_is_recorded_too(digits):
     model.compile(keras.optimizers.SGD(0.1))
     run = Run(model, digits, epochs=2).start()
     history = run.wait(SECONDS).history
-    assert set(history) == {"own"}
+    assert set(history) == {"own", "learning_rate"}
     assert np.isnan(run.records.loss).all()  # it never calls compute_loss
     assert (run.records.gradient_norm > 0).all()
     assert run.problem is None
@@ -318,7 +320,7 @@ def test_a_rate_out_of_range_is_refused(value, digits):
 
 def test_an_unknown_name_is_refused_with_the_known_ones(digits):
     run = Run(compiled(mlp, "sgd"), digits)
-    with pytest.raises(ValueError, match=r"one of \['learning_rate'\].*'momentom'"):
+    with pytest.raises(ValueError, match=r"'weight_decay'\].*'momentom'"):
         run.set("momentom", 0.9)
 
 
@@ -344,8 +346,9 @@ def test_pause_stands_still_resume_moves_stop_ends(digits):
 
 
 def test_no_step_is_done_between_pause_and_stop(digits):
-    run = Run(compiled(mlp, "sgd"), digits, epochs=100)
-    run._callbacks.append(AtStep(7, run.pause))
+    at_seven = AtStep(7, None)
+    run = Run(compiled(mlp, "sgd"), digits, epochs=100, callbacks=[at_seven])
+    at_seven.action = run.pause
     run.start()
     wait_for(lambda: run.state == "paused")
     run.stop()
@@ -357,8 +360,9 @@ def test_pausing_changes_no_bit(digits):
     plain = compiled(mlp_with_dropout, "adam")
     plain.fit(*digits, verbose=0)
     model = compiled(mlp_with_dropout, "adam")
-    run = Run(model, digits)
-    run._callbacks.append(AtStep(7, run.pause))
+    at_seven = AtStep(7, None)
+    run = Run(model, digits, callbacks=[at_seven])
+    at_seven.action = run.pause
     run.start()
     wait_for(lambda: run.state == "paused")
     run.resume()

@@ -1,5 +1,6 @@
 """The monitor from Python: traits do what the mouse does, and it ends cleanly."""
 
+import math
 import pathlib
 import re
 import subprocess
@@ -74,6 +75,17 @@ def test_a_wish_in_the_middle_of_a_refresh_is_not_lost(make, digits, monkeypatch
     wait_for(lambda: run.changes)
     assert run.changes[0].new == 0.02
     wait_for(lambda: monitor.learning_rate == pytest.approx(0.02))
+
+
+@pytest.mark.parametrize("rate", [3e-3, 1e-3, 1e-9, 0.0])
+def test_a_page_that_sends_back_what_it_shows_changes_nothing(make, digits, rate):
+    run, monitor = make(digits, keras.optimizers.SGD(rate), epochs=3)
+    slider = monitor._rate
+    steps = round((math.log10(slider.value) - slider.min) / slider.step)
+    slider.value = 10 ** (slider.min + steps * slider.step)
+    run.start().wait(SECONDS)
+    assert run.changes == ()
+    wait_for(lambda: slider.value == pytest.approx(max(rate, 10**slider.min)))
 
 
 def test_the_trait_follows_a_schedule_without_changing_it(make, digits):

@@ -43,6 +43,19 @@ def atomic_write(filepath):
         part.unlink(missing_ok=True)
 
 
+def sync(filepath):
+    """Waits until a file's content, or a folder's list of names, is on disk.
+
+    Args:
+        filepath: str or path.
+    """
+    descriptor = os.open(filepath, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
 def _umask():
     # There is no call that only reads the mask.
     mask = os.umask(0o022)

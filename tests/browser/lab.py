@@ -35,6 +35,11 @@ _KERNEL_IS_READY = """() => {
     const kernel = jupyterapp.shell.currentWidget?.sessionContext?.session?.kernel;
     return kernel?.connectionStatus === "connected" && kernel.status === "idle";
 }"""
+_RESTART = """async () => {
+    const panel = jupyterapp.shell.currentWidget;
+    await panel.sessionContext.session.kernel.restart();
+    await jupyterapp.commands.execute("notebook:clear-all-cell-outputs");
+}"""
 _BROWSERS = ("chromium", "chromium-browser", "google-chrome", "chrome")
 
 
@@ -135,6 +140,11 @@ class Lab:
         """Runs all cells; waits until each has run, or one has failed."""
         self.command("notebook:run-all-cells")
         self.page.wait_for_function(_ALL_HAVE_RUN, timeout=1000 * seconds)
+        self.page.wait_for_function(_KERNEL_IS_READY)
+
+    def restart_kernel(self):
+        """Restarts the kernel and clears the page, as on the next day."""
+        self.page.evaluate(_RESTART)
         self.page.wait_for_function(_KERNEL_IS_READY)
 
     def command(self, name):

@@ -131,11 +131,11 @@ class ClippedOptimizer(OuterOptimizer):
         self._paths = [getattr(v, "path", v.name) for v in variables]
         # Reports, not state: they are neither saved nor in `variables`.
         self._skips = self._add_value([0] * (2 + len(variables)), "int64", "skips")
-        self._untrack_variable(self._skips)
+        self._untrack(self._skips)
         if self._recording:
             empty = np.zeros((3, len(variables)))
             self._record = self._add_value(empty, "float64", "record")
-            self._untrack_variable(self._record)
+            self._untrack(self._record)
         self.built = True
 
     def apply(self, grads, trainable_variables=None):

@@ -3,6 +3,7 @@
 import keras
 import numpy as np
 import tensorflow as tf
+from keras.src.utils import tracking
 
 # What Keras's constructor makes and the inner optimizer has already: read from there.
 _INNER = (
@@ -36,11 +37,20 @@ class OuterOptimizer(keras.optimizers.Optimizer):
     def __init__(self, inner_optimizer, name=None):
         _check(inner_optimizer)
         super().__init__(learning_rate=0.0, name=name)
-        self._untrack_variable(self._learning_rate)
-        self._untrack_variable(self._iterations)
+        self._untrack(self._learning_rate, self._iterations)
         for attribute in _INNER:
             delattr(self, attribute)
         self.inner_optimizer = inner_optimizer
+
+    def _untrack(self, *variables):
+        """Takes variables out of `variables`, and so out of what is saved."""
+        for variable in variables:
+            self._untrack_variable(variable)
+        # TensorFlow saves no model that holds a list from which something was taken.
+        with tracking.DotNotTrackScope():
+            self._variables = list(self._variables)
+        is_variable, _ = self._tracker.config["variables"]
+        self._tracker.config["variables"] = is_variable, self._variables
 
     def __getattr__(self, name):
         # Only what this object does not have itself comes here.

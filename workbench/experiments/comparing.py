@@ -3,9 +3,10 @@
 import time
 import types
 
-from workbench.experiments import feeding, progress, records, running, sessions
+from workbench.experiments import feeding, records, running, sessions
 from workbench.experiments.comparison import Comparison
 from workbench.experiments.variants import Variant
+from workbench.steps import Progress
 
 
 def compare(  # noqa: PLR0913, the signature is public
@@ -72,16 +73,35 @@ def compare(  # noqa: PLR0913, the signature is public
         results, interrupted = run_here(
             build, data, variants, validation_data, **arguments
         )
+    return gathered(variants, results, interrupted, time.perf_counter() - started)
+
+
+def gathered(variants, results, interrupted, seconds):
+    """Puts what `run_here` returned into a `Comparison`, in the order of variants."""
     return Comparison(
         records=types.MappingProxyType({name: results[name][0] for name in variants}),
-        seconds=time.perf_counter() - started,
+        seconds=seconds,
         interrupted=interrupted,
         _weights=types.MappingProxyType({name: results[name][1] for name in variants}),
     )
 
 
-def run_here(build, data, variants, validation_data, *, loss, epochs, seed, batch_size):
+def run_here(  # noqa: PLR0913, what `compare` takes
+    build,
+    data,
+    variants,
+    validation_data,
+    *,
+    loss,
+    epochs,
+    seed,
+    batch_size,
+    make_bar=Progress,
+):
     """Runs variants in this process; see `compare`.
+
+    `make_bar` is given the number of steps, and returns what has `add(steps)`, where
+    a KeyboardInterrupt ends the run, and `close()`.
 
     Returns:
         Dict of name -> `(Record, weights)`, and whether it was interrupted.
@@ -98,7 +118,7 @@ def run_here(build, data, variants, validation_data, *, loss, epochs, seed, batc
         seed=seed,
     )
     candidates, errors = session.resolve(variants)
-    bar = progress.Progress(session.steps * len(candidates))
+    bar = make_bar(session.steps * len(candidates))
     try:
         results, interrupted = running.run(session, candidates, bar)
     finally:

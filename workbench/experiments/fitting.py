@@ -7,7 +7,7 @@ import numpy as np
 import tensorflow as tf
 
 from workbench.clipping import tensors
-from workbench.experiments import planning, records
+from workbench.experiments import planning, records, settings
 
 
 class FitLane:
@@ -34,7 +34,7 @@ class FitLane:
         self.error = None
         optimizer = candidate.make_optimizer()
         scales = isinstance(model.optimizer, keras.optimizers.LossScaleOptimizer)
-        self.kernels = self._set_penalty(candidate.penalty)
+        self.kernels = self._set_penalty(candidate)
         self.norms = _NormProbe(optimizer) if candidate.clip is None else None
         if candidate.clip is not None:
             optimizer = candidate.clip.wrap(optimizer)
@@ -44,12 +44,15 @@ class FitLane:
         model.optimizer = optimizer
         model.make_train_function(force=True)
 
-    def _set_penalty(self, penalty):
+    def _set_penalty(self, candidate):
         variables = self.model.trainable_variables
         kernels = [variables[i] for i in planning.kernel_indices(self.model)]
-        if penalty is not None:
-            for kernel in kernels:
-                kernel.regularizer = penalty
+        for kernel in kernels:
+            if candidate.penalty is not None:
+                kernel.regularizer = candidate.penalty
+            if candidate.constraint is not None:
+                kernel.constraint = settings.bound(candidate.constraint, self.model)
+        settings.set_dropout(self.model, candidate.dropout)
         return [kernel for kernel in kernels if kernel.regularizer is not None]
 
     @property

@@ -8,7 +8,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from workbench.experiments import templates
+from workbench.experiments import mixing, templates
 
 _LONGEST_UNROLLED = 100  # time steps; tracing takes longer with each
 _KERNELS = ("kernel", "depthwise_kernel", "pointwise_kernel")
@@ -146,12 +146,13 @@ def unroll(model):
             )
 
 
-def kind_of(candidate, penalties):
+def kind_of(candidate, penalties, constraints):
     """Describes what variants must have in common to share a tail.
 
     Args:
         candidate: `variants.Candidate`.
         penalties: List per kernel of regularizer or None.
+        constraints: List per kernel of constraint or None.
 
     Returns:
         Hashable.
@@ -162,6 +163,7 @@ def kind_of(candidate, penalties):
         if isinstance(value, float)
         else (name, repr(value))
         for name, value in sorted(candidate.config.items())
+        if name != "weight_decay"  # none at all and zero come to the same bits
     )
     pattern = candidate.not_decayed.pattern if candidate.not_decayed else None
     return (
@@ -169,7 +171,8 @@ def kind_of(candidate, penalties):
         config,
         pattern,
         _clip_kind(candidate.clip),
-        tuple(_penalty_kind(penalty) for penalty in penalties),
+        mixing.kinds_of(penalties),
+        mixing.kinds_of(constraints),
     )
 
 
@@ -184,33 +187,13 @@ def _identity(value):
     return value if isinstance(value, int | float | str) else id(value)
 
 
-def _penalty_kind(penalty):
-    if penalty is None:
-        return None
-    numbers = _numbers(penalty)
-    if numbers is None:
-        return id(penalty)
-    return type(penalty), tuple(numbers)
-
-
-def _numbers(penalty):
-    """Returns a regularizer's numbers by name, or None when it has more than that."""
-    try:
-        config = penalty.get_config()
-        numbers = {name: float(value) for name, value in config.items()}
-        stored = {name: float(getattr(penalty, name)) for name in config}
-    except (AttributeError, NotImplementedError, TypeError, ValueError):
-        return None
-    own = type(penalty).__module__.startswith("keras.")
-    return numbers if own and numbers == stored else None
-
-
-def live_numbers(candidates, penalties):
+def live_numbers(candidates, penalties, constraints):
     """Collects the numbers in which variants of one kind differ.
 
     Args:
         candidates: List of K `variants.Candidate` of one kind.
-        penalties: List per candidate of list per kernel of regularizer or None.
+        penalties: List per kernel of list of `mixing.Slot`.
+        constraints: The same of constraints.
 
     Returns:
         Dict `(part, name)` -> float64 array `(K,)`, as `tails.Tail` takes it.
@@ -218,14 +201,18 @@ def live_numbers(candidates, penalties):
     table = {}
     first = candidates[0]
     for name, value in first.config.items():
-        if isinstance(value, float) and value != 0:
+        if name == "weight_decay":
+            table["optimizer", name] = [c.config[name] or 0.0 for c in candidates]
+        elif isinstance(value, float) and value != 0:
             table["optimizer", name] = [c.config[name] for c in candidates]
     if first.clip is not None and first.clip.threshold:
         name = first.clip.threshold
         table["clip", name] = [getattr(c.clip, name) for c in candidates]
-    for k, penalty in enumerate(penalties[0]):
-        for name in _numbers(penalty) or () if penalty is not None else ():
-            table[k, name] = [float(getattr(own[k], name)) for own in penalties]
+    for part, kernels in (("penalty", penalties), ("constraint", constraints)):
+        for k, slots in enumerate(kernels):
+            for j, slot in enumerate(slots):
+                for name, values in slot.numbers.items():
+                    table[(part, k, j), name] = values
     return {
         key: np.array(values, "float64")
         for key, values in table.items()

@@ -27,7 +27,7 @@ class Program:
         stacked: bool, whether many variants run as one.
         shared: List of bool, which of `frozen` all variants share.
         compiled: bool, whether XLA compiles the update.
-        batch_size: int when all batches have that size, else None.
+        batch_size: int when all batches of training have that size, else None.
     """
 
     def __init__(self, template, tail_list, *, stacked, shared, compiled, batch_size):
@@ -84,7 +84,9 @@ class Program:
             data, order, rates = tf.nest.map_structure(
                 _any_length, (data, order, rates)
             )
-            order = tf.TensorSpec([None, self.batch_size], tf.int32)
+            # Held-out data may end in a smaller batch where the data does not.
+            size = self.batch_size if function is self._train else None
+            order = tf.TensorSpec([None, size], tf.int32)
             self._traced[function] = function.get_concrete_function(
                 state, data, order, rates, hyper
             )

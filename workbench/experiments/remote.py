@@ -7,7 +7,8 @@ import cloudpickle
 import keras
 import tensorflow as tf
 
-from workbench.experiments import feeding, progress, records, variants
+from workbench.experiments import feeding, records, variants
+from workbench.steps import Progress
 
 # Enough to gain from running as one, few enough to spread over a cluster.
 _VARIANTS_PER_TASK = 8
@@ -47,7 +48,7 @@ def run(executor, build, data, wanted, validation_data, arguments):
 
 def _wait(tasks, results):
     """Collects results as they come; returns whether it was interrupted."""
-    bar = progress.Progress(len(tasks))
+    bar = Progress(len(tasks))
     try:
         for future in concurrent.futures.as_completed(tasks):
             _collect(results, future, tasks[future])

@@ -18,7 +18,7 @@ def run(session, candidates, progress):
     Args:
         session: `sessions.Session`.
         candidates: List of `variants.Candidate`.
-        progress: `progress.Progress`.
+        progress: `workbench.steps.Progress`.
 
     Returns:
         Dict of name -> `(Record, weights)`, and whether it was interrupted.

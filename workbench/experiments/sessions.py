@@ -6,13 +6,16 @@ import tensorflow as tf
 from workbench.experiments import (
     cohorts,
     fitting,
+    mixing,
     planning,
     programs,
     records,
+    settings,
     tails,
     templates,
     variants,
 )
+from workbench.regularization import plain_of
 
 _MOST_STACKED = 2**26  # numbers in one stacked copy of all weights
 # XLA makes an update about 2 ns per number faster and costs about 0.8 s to compile.
@@ -67,28 +70,32 @@ class Session:
         candidates, errors = [], {}
         for name, variant in wanted.items():
             try:
-                candidates.append(
-                    variants.resolve(name, variant, self.compiled_optimizer, self.seed)
+                candidate = variants.resolve(
+                    name, variant, self.compiled_optimizer, self.seed
                 )
+                settings.check_dropout(self.model, candidate.dropout)
+                candidates.append(candidate)
             except Exception as error:  # noqa: BLE001, ends this variant alone
                 errors[name] = error
         return candidates, errors
 
-    def _start(self, seed):
-        """Returns the initial values of a seed."""
+    def _start(self, candidate):
+        """Returns the initial values of a candidate."""
+        seed = candidate.seed
         if seed not in self._starts:
             model = planning.build_model(self.build, seed, self.batch)
             self._starts[seed] = planning.start_values(model)
-        return self._starts[seed]
+        return settings.with_dropout(self._starts[seed], self.model, candidate.dropout)
 
     def _prepare(self):
         """Makes the model a template for traced steps."""
         model = self.model
         kernels = planning.kernel_indices(model)
         variables = [model.trainable_variables[i] for i in kernels]
-        self.own_penalties = [v.regularizer for v in variables]
+        self.own_penalties = [plain_of(v.regularizer) for v in variables]
+        self.own_constraints = [plain_of(v.constraint) for v in variables]
         for variable in variables:
-            variable.regularizer = None
+            variable.regularizer = variable.constraint = None
         x, y, *weight = self.batch
         if len(model.metrics) > 1 or tf.nest.is_nested(y):
             # Metrics make their variables when they first see data.
@@ -104,6 +111,12 @@ class Session:
         if candidate.penalty is None:
             return self.own_penalties
         return [candidate.penalty] * len(self.own_penalties)
+
+    def _constraints(self, candidate):
+        """Lists a candidate's constraint for each kernel."""
+        if candidate.constraint is None:
+            return self.own_constraints
+        return [candidate.constraint] * len(self.own_constraints)
 
     def make_units(self, candidates):
         """Groups candidates into units, each by the fastest path it may take.
@@ -171,7 +184,7 @@ class Session:
             compiled=compiled,
             batch_size=self.batch_size,
         )
-        starts = [self._start(c.seed) for c in ordered]
+        starts = [self._start(c) for c in ordered]
         hyper = [live for _, live in parts]
         path = records.VECTORIZED
         return [cohorts.Cohort(program, ordered, starts, hyper, path=path, why="")]
@@ -200,7 +213,7 @@ class Session:
             cohorts.Cohort(
                 program,
                 [candidate],
-                [self._start(candidate.seed)],
+                [self._start(candidate)],
                 [[values[k : k + 1] for values in hyper]],
                 path=records.SHARED_TRACE,
                 why=why,
@@ -221,14 +234,17 @@ class Session:
     def _by_kind(self, candidates):
         kinds = {}
         for candidate in candidates:
-            kind = planning.kind_of(candidate, self._penalties(candidate))
+            kind = planning.kind_of(
+                candidate, self._penalties(candidate), self._constraints(candidate)
+            )
             kinds.setdefault(kind, []).append(candidate)
         return list(kinds.values())
 
     def _tail(self, members):
-        penalties = [self._penalties(candidate) for candidate in members]
-        live = planning.live_numbers(members, penalties)
-        tail = tails.Tail(members, self.template, penalties, live)
+        penalties = mixing.slots_of([self._penalties(c) for c in members])
+        constraints = mixing.slots_of([self._constraints(c) for c in members])
+        live = planning.live_numbers(members, penalties, constraints)
+        tail = tails.Tail(members, self.template, penalties, constraints, live)
         return tail, list(live.values())
 
 

@@ -9,7 +9,7 @@ import numpy as np
 import tensorflow as tf
 
 from workbench.clipping import tensors
-from workbench.experiments import functional
+from workbench.experiments import functional, mixing, settings
 
 # Sums of squares in float32 are quick; outside this range they are redone in float64.
 _SMALLEST, _LARGEST = 1e-30, 1e37
@@ -23,18 +23,20 @@ class Tail:
     Args:
         candidates: List of K `variants.Candidate` of one kind.
         template: `templates.Template`.
-        penalties: List per candidate of list per kernel of regularizer or None.
+        penalties: List per kernel of list of `mixing.Slot`.
+        constraints: The same of constraints.
         live: Dict of the numbers that differ, `(part, name)` -> float64 array `(K,)`.
-            Part is "optimizer", "clip" or the index of a kernel, for its penalty;
-            name is the attribute.
+            Part is "optimizer", "clip", `("penalty", k, j)` or `("constraint", k, j)`
+            for slot j of kernel k; name is the attribute.
     """
 
-    def __init__(self, candidates, template, penalties, live):
+    def __init__(self, candidates, template, penalties, constraints, live):
         first = candidates[0]
         self.count = len(candidates)
         self.template = template
         self.clip = first.clip
-        self.penalties = penalties[0]
+        self.penalties = penalties
+        self.constraints = constraints
         self.live = list(live)
         self.optimizer = make_functional(first, template)
         self.rate_index = _rate_index(self.optimizer)
@@ -74,10 +76,14 @@ class Tail:
                 lambda a: self._do_at_once(*a), (state, gradients, sparse, rate, hyper)
             )
         else:
-            penalty, gradients = mapped(
-                lambda a: self._add_penalty(*a), (state[0], gradients, hyper)
-            )
-            sums = _squares(mapped, gradients)
+            parts = state[0], gradients, hyper
+            penalty, gradients = mapped(lambda a: self._add_penalty(*a), parts)
+
+            def exact():
+                # From the parts: a branch that reads the sum would have it written out.
+                return mapped(lambda a: _exact_squares(self._add_penalty(*a)[1]), parts)
+
+            sums = _squares(mapped, gradients, exact)
             new, norm, after = mapped(
                 lambda a: self._apply(*a), (state, gradients, sparse, sums, rate, hyper)
             )
@@ -95,7 +101,7 @@ class Tail:
     def _add_penalty(self, weights, gradients, hyper):
         """Computes the penalty; adds its gradients."""
         gradients = list(gradients)
-        used = [i for i, _, _ in self._used_penalties(hyper)]
+        used = list(dict.fromkeys(i for i, _, _ in self._used_penalties(hyper)))
         with tf.GradientTape() as tape:
             tape.watch([weights[i] for i in used])
             total = self.penalty(weights, hyper)
@@ -123,9 +129,24 @@ class Tail:
         return total
 
     def _used_penalties(self, hyper):
-        for k, penalty in enumerate(self.penalties):
-            if penalty is not None:
-                yield self.template.kernels[k], penalty, self._live_values(k, hyper)
+        for k, slots in enumerate(self.penalties):
+            for j, slot in enumerate(slots):
+                values = self._live_values(("penalty", k, j), hyper)
+                yield self.template.kernels[k], slot.thing, values
+
+    def _constrain(self, weights, rate, hyper):
+        """Constrains kernels, as Keras does after each update."""
+        weights = list(weights)
+        for k, slots in enumerate(self.constraints):
+            i = self.template.kernels[k]
+            for j, slot in enumerate(slots):
+                values = self._live_values(("constraint", k, j), hyper)
+                own = values.pop(mixing.ACTIVE, None)
+                if settings.follows_rate(slot.thing):
+                    values["learning_rate"] = rate
+                new = _with_attributes(slot.thing, values)(weights[i])
+                weights[i] = new if own is None else _chosen(own, new, weights[i])
+        return weights
 
     def _apply(self, state, gradients, sparse, sums, rate, hyper):
         """Clips and applies."""
@@ -149,6 +170,7 @@ class Tail:
         slots[self.rate_index] = tf.cast(rate, slots[self.rate_index].dtype)
         with _attributes(optimizer, self._live_values("optimizer", hyper)):
             weights, slots = optimizer.stateless_apply(slots, every, weights)
+        weights = self._constrain(weights, rate, hyper)
         after = clipped.squares
         if after is None or (self.keras_clip and optimizer.applied is not None):
             applied = [g for g in optimizer.applied if g is not None]
@@ -198,7 +220,7 @@ def _rate_index(optimizer):
     return [v is optimizer._learning_rate for v in optimizer.variables].index(True)
 
 
-def _squares(mapped, gradients):
+def _squares(mapped, gradients, exact):
     """Computes squared norms, float64 `(…, V)`, in float32 where that will do."""
     sums = mapped(_quick_squares, gradients)
     same = tf.math.is_nan(sums) | (sums == 0)
@@ -206,7 +228,7 @@ def _squares(mapped, gradients):
     return tf.cond(
         tf.reduce_all(usual),
         lambda: sums,
-        lambda: mapped(_exact_squares, gradients),
+        exact,
     )
 
 
@@ -239,6 +261,10 @@ def _leave_out(mapped, new, old, after):
         tf.reduce_all(finite), lambda: new, lambda: mapped(choose, (finite, new, old))
     )
     return new, tf.where(finite, after, tf.zeros_like(after))
+
+
+def _chosen(own, new, old):
+    return tf.where(own.tensor > 0, new, old)
 
 
 def _with_attributes(thing, values):

@@ -41,6 +41,10 @@ class Variant:
         clip: Method of `workbench.clipping`, or None.
         penalty: `keras.regularizers.Regularizer` for the layers' kernels, in place of
             what they have, or None to leave them as they are.
+        constraint: `keras.constraints.Constraint` for the layers' kernels, in place of
+            what they have, or None to leave them as they are.
+        dropout: float in [0, 1), the rate of the model's
+            `workbench.regularization.LiveDropout` layers, or None for their own.
         seed: int, the seed of this variant's own initial weights and dropout, or
             None for those that all share. The batches are the same either way.
     """
@@ -49,6 +53,8 @@ class Variant:
     clip: Any = None
     penalty: Any = None
     seed: int | None = None
+    constraint: Any = None
+    dropout: float | None = None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -64,6 +70,8 @@ class Candidate:
         clip: Method of `workbench.clipping`, or None.
         penalty: Regularizer or None.
         seed: int.
+        constraint: Constraint or None.
+        dropout: float or None.
         only_fit: str, why only `fit` can run it; empty when that is not so.
     """
 
@@ -75,6 +83,8 @@ class Candidate:
     clip: Any
     penalty: Any
     seed: int
+    constraint: Any
+    dropout: float | None
     only_fit: str
 
     @property
@@ -155,6 +165,8 @@ def resolve(name, variant, compiled_optimizer, seed):
         clip=clip,
         penalty=keras.regularizers.get(variant.penalty),
         seed=seed if variant.seed is None else variant.seed,
+        constraint=keras.constraints.get(variant.constraint),
+        dropout=_checked_rate(variant.dropout),
         only_fit=_only_fit(optimizer, rate),
     )
     if candidate.keras_clip and clip is not None:
@@ -163,6 +175,14 @@ def resolve(name, variant, compiled_optimizer, seed):
             f"Received: clip={clip}, optimizer={optimizer}"
         )
     return candidate
+
+
+def _checked_rate(rate):
+    if rate is not None and not 0 <= rate < 1:
+        raise ValueError(
+            f"`dropout` must be in [0, 1), the share left out. Received: dropout={rate}"
+        )
+    return rate
 
 
 def is_function(learning_rate):

@@ -38,11 +38,11 @@ def to_png(figure, *, dpi=100):
     return buffer.getvalue()
 
 
-def image_tag(png, alt):
-    """Wraps a PNG as an HTML image that a screen reader can read.
+def image_tag(picture, alt):
+    """Wraps a picture as an HTML image that a screen reader can read.
 
     Args:
-        png: bytes of a PNG file.
+        picture: bytes of a PNG or GIF file.
         alt: str, what the picture shows, for those who cannot see it.
 
     Returns:
@@ -55,10 +55,11 @@ def image_tag(png, alt):
         raise ValueError(
             f"`alt` must say in words what the figure shows. Received: alt={alt!r}"
         )
-    data = base64.b64encode(png).decode()
+    kind = "gif" if picture.startswith(b"GIF8") else "png"
+    data = base64.b64encode(picture).decode()
     return (
         f'<img alt="{html.escape(alt, quote=True)}" style="max-width:100%" '
-        f'src="data:image/png;base64,{data}">'
+        f'src="data:image/{kind};base64,{data}">'
     )
 
 
@@ -66,11 +67,12 @@ def show(figure, alt, *, dpi=100):
     """Shows a figure as the last value of a cell, with alternative text.
 
     Args:
-        figure: `matplotlib.figure.Figure`.
+        figure: `matplotlib.figure.Figure`, or bytes of a PNG or GIF file.
         alt: str, what the picture shows.
-        dpi: int, dots per inch.
+        dpi: int, dots per inch, for a figure.
 
     Returns:
         `IPython.display.HTML` that displays in JupyterLab and stays in a saved page.
     """
-    return HTML(image_tag(to_png(figure, dpi=dpi), alt))
+    picture = figure if isinstance(figure, bytes) else to_png(figure, dpi=dpi)
+    return HTML(image_tag(picture, alt))

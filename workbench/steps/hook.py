@@ -13,6 +13,7 @@ import numpy as np
 import tensorflow as tf
 
 from workbench.steps import diagnosis
+from workbench.steps.live import LiveSettings, innermost
 from workbench.steps.norms import NONE, global_norm
 
 _NUMBERS = ("loss", "gradient_norm", "learning_rate", "ok", "bad_weight")
@@ -51,16 +52,20 @@ class StepHook:
         model: Compiled `keras.Model`.
         stand_in: Optimizer around the model's own that takes its place meanwhile,
             such as `clip.wrap(optimizer)`; None for none.
+        on_rate: Function that is given what other code assigns to
+            `optimizer.learning_rate` meanwhile; None leaves that to Keras.
+
+    Attributes:
+        live: `LiveSettings`, what can be changed between two steps.
     """
 
-    def __init__(self, model, stand_in=None):
+    def __init__(self, model, stand_in=None, on_rate=None):
         self._model = model
         self._stand_in = stand_in
         self._applier = stand_in or unscaled(model.optimizer)
         # The innermost optimizer is the one that knows the rate.
-        self._optimizer = self._applier
-        while hasattr(self._optimizer, "inner_optimizer"):
-            self._optimizer = self._optimizer.inner_optimizer
+        self._optimizer = innermost(self._applier)
+        self.live = LiveSettings(self._optimizer, on_rate)
         # Then NaN and Inf are the clip method's own business.
         clip = getattr(self._applier, "clip", None)
         self._mends_nonfinite = getattr(clip, "mends_nonfinite", False)
@@ -68,8 +73,6 @@ class StepHook:
         self._rows = tf.Variable(tf.zeros(shape, tf.float64))
         self._steps_read = 0
         self._now = {name: tf.Variable(0.0, dtype=tf.float64) for name in _NUMBERS}
-        self._rate_override = tf.Variable(float("nan"), dtype=tf.float32)
-        self._overriding_thread = None
         self._patched = []
         self._train_function = None
         self._replaced = None
@@ -79,7 +82,7 @@ class StepHook:
         self._weight_names = []
 
     def __enter__(self):
-        model, optimizer = self._model, self._optimizer
+        model = self._model
         self._train_function, model.train_function = model.train_function, None
         if self._stand_in is not None:
             holder, name = _place_of_optimizer(model)
@@ -88,11 +91,14 @@ class StepHook:
         self._patch(model, "train_step", self._train_step)
         self._patch(model, "compute_loss", self._compute_loss)
         self._patch(self._applier, "apply", self._apply)
-        if not self.rate_is_variable:
-            self._patch(optimizer, "_get_current_learning_rate", self._current_rate)
+        if not self.live.rate_is_variable:
+            name = "_get_current_learning_rate"
+            self._patch(self._optimizer, name, self.live.current_rate)
+        self.live.__enter__()
         return self
 
     def __exit__(self, *exception):
+        self.live.__exit__(*exception)
         for target, name in self._patched:
             del vars(target)[name]
         self._patched.clear()
@@ -105,27 +111,6 @@ class StepHook:
         # Written past Keras's __setattr__, which tracks what is assigned.
         vars(target)[name] = functools.partial(replacement, getattr(target, name))
         self._patched.append((target, name))
-
-    @property
-    def rate_is_variable(self):
-        """Whether the optimizer was compiled with a number, not with a schedule."""
-        # The public property evaluates the schedule; only the attribute tells.
-        return isinstance(self._optimizer._learning_rate, keras.Variable)
-
-    def learning_rate(self):
-        """Returns the rate that the next step will use, float."""
-        return float(tf.convert_to_tensor(self._optimizer.learning_rate))
-
-    def set_learning_rate(self, value):
-        """Sets the rate from the next step on, without retracing.
-
-        Args:
-            value: float; None gives the rate back to the schedule.
-        """
-        if self.rate_is_variable:
-            self._optimizer.learning_rate = value
-        else:
-            self._rate_override.assign(float("nan") if value is None else value)
 
     def read(self):
         """Reads the rows of the steps done since the last call.
@@ -162,16 +147,6 @@ class StepHook:
 
     # What follows is traced into the step.
 
-    def _current_rate(self, original):
-        override = tf.cast(self._rate_override, keras.config.floatx())
-        # Another thread may ask for the rate while this one traces.
-        if self._overriding_thread == threading.get_ident():
-            return override
-        if tf.executing_eagerly():
-            return tf.where(tf.math.is_nan(override), original(), override)
-        # Untouched, so that the graph is optimized, and rounds, as without the hook.
-        return original()
-
     def _compute_loss(self, original, *args, **kwargs):
         loss = original(*args, **kwargs)
         # Validation calls this too, and its graph outlives the hook.
@@ -187,9 +162,7 @@ class StepHook:
             if not self._applier.built:
                 self._applier.build(trainable_variables)
         norm, bad = global_norm(gradients)
-        rate = tf.cast(self._optimizer.learning_rate, tf.float64)
-        override = tf.cast(self._rate_override, tf.float64)
-        rate = tf.where(tf.math.is_nan(override), rate, override)
+        rate = self.live.follow()
         ok = tf.logical_or(
             self._mends_nonfinite, tf.logical_and(bad == NONE, self._loss_is_finite())
         )
@@ -200,22 +173,11 @@ class StepHook:
         variables = trainable_variables or self._model.trainable_variables
         self._weight_names = [variable.path for variable in variables]
 
-        def update(*, override):
-            self._overriding_thread = threading.get_ident() if override else None
-            try:
-                original(gradients, trainable_variables)
-            finally:
-                self._overriding_thread = None
+        def update():
+            self.live.apply(lambda: original(gradients, trainable_variables))
             return True
 
-        def update_at_some_rate():
-            by_schedule = functools.partial(update, override=False)
-            if self.rate_is_variable:
-                return by_schedule()
-            by_hand = functools.partial(update, override=True)
-            return tf.cond(tf.math.is_nan(self._rate_override), by_schedule, by_hand)
-
-        tf.cond(ok, update_at_some_rate, lambda: False)
+        tf.cond(ok, update, lambda: False)
 
     def _loss_is_finite(self):
         # A train_step of the user's own may never call compute_loss.

@@ -83,4 +83,8 @@ def global_norm(gradients):
 
     # Squares of finite gradients overflow beyond 1.8e19; only then look twice. What
     # the update needs is not held for later, so that it may reuse the memory.
-    return tf.cond(tf.math.is_finite(total), lambda: (tf.sqrt(total), tf.constant(NONE)), by_largest)
+    return tf.cond(
+        tf.math.is_finite(total),
+        lambda: (tf.sqrt(total), tf.constant(NONE)),
+        by_largest,
+    )

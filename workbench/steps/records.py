@@ -62,6 +62,16 @@ class Recorder:
         columns = dict(zip(self._NAMES, rows, strict=True))
         return StepRecords(step=np.arange(1, rows.shape[1] + 1), **columns)
 
+    def get_state(self):
+        """Copies the rows, float64 `(S, 4)`."""
+        with self._lock:
+            return self._rows[: self._count].copy()
+
+    def set_state(self, rows):
+        """Holds these rows instead of its own, as `get_state` gave them."""
+        with self._lock:
+            self._rows, self._count = np.array(rows), len(rows)
+
 
 class LayerRecorder:
     """Keeps one array per step, in bounded memory: when full, every other is dropped.
@@ -103,3 +113,15 @@ class LayerRecorder:
             if not self._steps:
                 return None
             return np.array(self._steps), np.stack(self._arrays)
+
+    def get_state(self):
+        """Copies what there is: `{"stride": int, "steps": list, "arrays": array}`."""
+        kept = self.snapshot() or ([], None)
+        return {"stride": self._stride, "steps": list(kept[0]), "arrays": kept[1]}
+
+    def set_state(self, state):
+        """Holds what `get_state` gave instead of its own."""
+        with self._lock:
+            self._stride = state["stride"]
+            self._steps = [int(step) for step in state["steps"]]
+            self._arrays = [] if state["arrays"] is None else list(state["arrays"])

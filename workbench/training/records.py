@@ -13,19 +13,24 @@ from workbench.steps import StepRecords
 
 @dataclasses.dataclass(frozen=True)
 class Change:
-    """A value that was changed by hand while the model trained.
+    """A value that was changed while the model trained.
 
     Attributes:
         step: int, the first step that used the new value.
         name: str, such as "learning_rate".
         old: float, the value before.
         new: float, or None where the value was given back to the schedule.
+        by: "hand" for `Run.set`; "callback" for what was assigned to the optimizer.
+        schedule: str, the class of the schedule that was set, `new` being its first
+            rate; empty for a number.
     """
 
     step: int
     name: str
     old: float
     new: float | None
+    by: str = "hand"
+    schedule: str = ""
 
 
 @dataclasses.dataclass(frozen=True)

@@ -1,42 +1,43 @@
 """One training run in the background: pause, resume, stop, live values."""
 
-import math
 import threading
-import time
 
-import keras
-import tensorflow as tf
-
-from workbench.steps import StepHook, ThreadState
+from workbench.regularization import strengths_of
+from workbench.steps import StepHook, ThreadState, innermost
 from workbench.training import registry
-from workbench.training.arguments import (
-    check_model,
-    clipped_optimizer,
-    fit_arguments_of,
-)
+from workbench.training.arguments import check_model, clipped_optimizer
 from workbench.training.control import Control
+from workbench.training.fitting import fit_of
 from workbench.training.records import LayerRecords, save_records
-from workbench.training.watch import Gate, Watch
+from workbench.training.waiting import wait_for_end
+from workbench.training.watch import Gate, RatedHistory, Watch
 
 _ENDED = ("finished", "stopped", "failed")
-_POLL_SECONDS = 0.05
 
 
 class Run:
     """Trains a compiled model with its own `fit`, in a background thread.
 
     When nobody touches anything, weights, optimizer and History are those of
-    `model.fit`, bit for bit. One exception is TensorFlow's: for
-    `BatchNormalization` under plain SGD its graph optimizer multiplies in another
-    order when the gradient is also measured, which differs in the last bit.
+    `model.fit`, bit for bit; the History has the learning rate too. One exception is
+    TensorFlow's: for `BatchNormalization` under plain SGD its graph optimizer
+    multiplies in another order when the gradient is also measured, which differs in
+    the last bit.
 
-    What the optimizer holds after a change of the learning rate: compiled with a
-    number, it keeps the last value set; compiled with a schedule, it keeps the
-    schedule, and the value set by hand held for this run only.
+    The rate may be set to a number or a schedule, whatever the optimizer was compiled
+    with, by `set` and by callbacks such as `ReduceLROnPlateau`; the optimizer's state
+    stays. Afterwards, compiled with a number, it keeps the last rate; compiled with a
+    schedule, it keeps the schedule, and what was set held for this run only. Momentum,
+    betas and weight decay keep the last value.
 
     A step whose loss or gradient is NaN or Inf changes nothing, and the run pauses:
     `problem` says at which step and where it began; `resume()` goes on without that
     batch, `stop()` ends.
+
+    With `filepath` it is `workbench.checkpoints.fit`: the same call goes on after any
+    interruption, in a new process too, and ends in the bits and the record of a run
+    without one. What was set by hand comes back with it. After `stop()`, `start()` goes
+    on as well.
 
     Args:
         model: Compiled `keras.Model`, on one device.
@@ -48,9 +49,11 @@ class Run:
         clip: Clip method of `workbench.clipping`, for this run only; None leaves the
             optimizer as it was compiled. `NoClip()` clips nothing, and records the
             norms of each layer.
+        filepath: str or path of a folder of checkpoints; None for none.
         callbacks: Iterable of `keras.callbacks.Callback`.
-        **fit_arguments: Passed on to `model.fit`, such as `shuffle=False`; `verbose`
-            is 0 unless given.
+        **fit_arguments: With `filepath`, `save_every`, `keep`, `seed` and `on_error` of
+            `workbench.checkpoints.fit`; the rest is passed on to `model.fit`, such as
+            `shuffle=False`; `verbose` is 0 unless given.
 
     Raises:
         ValueError: If the model is not compiled, runs on several devices, or an
@@ -66,24 +69,36 @@ class Run:
         batch_size=32,
         validation_data=None,
         clip=None,
+        filepath=None,
         callbacks=(),
         **fit_arguments,
     ):
-        arguments = fit_arguments_of(data, epochs, batch_size, fit_arguments)
         check_model(model)
         self.model = model
         self.epochs = epochs
+        self.filepath = filepath
         self.error = None
-        self._fit_arguments = {**arguments, "validation_data": validation_data}
-        self._callbacks = list(callbacks)
         self._control = Control()
-        self._watch = Watch(self._control)
+        self._watch = Watch(self._control, innermost(model.optimizer), callbacks)
         self._clipped, self._stand_in = clipped_optimizer(model, clip)
-        self._gate = Gate(self._control, self._watch, self._clipped)
+        self._gate = Gate(
+            self._control, self._watch, self._clipped, strengths_of(model)
+        )
         self.ended = threading.Event()
         self._thread = None
         self._state = "ready"
-        self._history = keras.callbacks.History()
+        self._history = RatedHistory(self._watch)
+        self._fit = fit_of(
+            model,
+            data,
+            [self._watch, *self._watch.others, self._history, self._gate],
+            filepath=filepath,
+            epochs=epochs,
+            batch_size=batch_size,
+            validation_data=validation_data,
+            **fit_arguments,
+        )
+        self._gate.end = self._fit.end
 
     def __repr__(self):
         return f"<Run {self.progress}>"
@@ -91,18 +106,26 @@ class Run:
     def start(self):
         """Starts training in the background and returns at once.
 
+        With `filepath` it goes on from the newest checkpoint.
+
         Returns:
             The run itself.
 
         Raises:
-            RuntimeError: If it was started before, or another run trains the model.
+            RuntimeError: If it was started before, unless it has a `filepath` and was
+                stopped or failed; or if another run trains the model.
         """
-        if self._state != "ready":
+        if not self.can_start:
             raise RuntimeError(
                 f"A run starts once, and this one is {self._state}; make a new "
                 "`Run(model, data, …)` to train the model further."
             )
         registry.enter(self)
+        if self._state != "ready":
+            self.error = self._watch.problem = None
+            self._control.request(pause=False, stop=False)
+            self._gate.give_back()
+            self.ended.clear()
         self._state = "running"
         self._thread = threading.Thread(
             target=self._train, args=(ThreadState(),), name="workbench-run", daemon=True
@@ -150,20 +173,8 @@ class Run:
         """
         if self._thread is None:
             raise RuntimeError("The run was not started; call `start()` first.")
-        deadline = math.inf if timeout is None else time.monotonic() + timeout
         try:
-            # Not Thread.join: interrupted, it takes the thread for ended (3.11, 3.12).
-            while not self.ended.wait(_POLL_SECONDS):
-                if self.problem is not None and not self._control.stop_requested:
-                    raise FloatingPointError(
-                        f"{self.problem}. That update was skipped and the run is "
-                        "paused: `resume()` goes on without this batch, `stop()` ends."
-                    )
-                if time.monotonic() > deadline:
-                    raise TimeoutError(
-                        f"The run has not ended within {timeout} s; it goes on "
-                        f"({self.progress})."
-                    )
+            wait_for_end(self, self._control, timeout)
         except KeyboardInterrupt:
             self.stop()
             self.ended.wait()
@@ -176,32 +187,39 @@ class Run:
         """Changes a value; the next step uses it, and nothing is retraced.
 
         Args:
-            name: "learning_rate", or "clip" for the threshold of a clip method.
-            value: float. None goes back: to the schedule that the optimizer was
-                compiled with, else to the value at the start of the run.
+            name: "learning_rate"; what the optimizer has of "momentum", "beta_1",
+                "beta_2", "rho" and "weight_decay"; "clip" for the threshold of a clip
+                method; "penalty" for the strength that `regularization.set_penalty`
+                put on.
+            value: float, for the rate a `LearningRateSchedule` too. None goes back: to
+                the schedule that the optimizer was compiled with, else to the value at
+                the start of the run.
 
         Raises:
             ValueError: If `name` is not known or `value` is out of range.
             RuntimeError: If the run has ended.
         """
-        self._gate.check(name, value)
-        if self._state in _ENDED:
+        value = self._gate.checked(name, value)
+        if self._state in _ENDED and not self.can_start:
             raise RuntimeError(
                 f"The run is {self._state}; set it at `model.optimizer` instead."
             )
-        self._control.put(name, None if value is None else float(value))
+        self._control.put(name, value)
 
     @property
     def learning_rate(self):
         """The rate of the next step, float; assigning is `set("learning_rate", …)`."""
-        waiting = self._control.pending("learning_rate", None)
-        if waiting is not None:
-            return waiting
-        return float(tf.convert_to_tensor(self.model.optimizer.learning_rate))
+        return self._gate.rate(self._control.pending("learning_rate", None))
 
     @learning_rate.setter
     def learning_rate(self, value):
         self.set("learning_rate", value)
+
+    @property
+    def can_start(self):
+        """bool, whether `start` begins the training, or goes on with it."""
+        again = self.filepath is not None and self._state in ("stopped", "failed")
+        return self._state == "ready" or again
 
     @property
     def state(self):
@@ -251,8 +269,8 @@ class Run:
 
     @property
     def metrics(self):
-        """Metrics as they moved: dict name -> list of `(step, value)`."""
-        return {name: list(points) for name, points in self._watch.points.items()}
+        """Metrics and callbacks' `points`: dict name -> list of `(step, value)`."""
+        return self._watch.all_points()
 
     def save(self, filepath):
         """Saves records, changes and History (not the model: `model.save` does).
@@ -265,16 +283,9 @@ class Run:
     def _train(self, state):
         state.adopt()
         try:
-            with StepHook(self.model, self._stand_in) as self._watch.hook:
-                self.model.fit(
-                    callbacks=[
-                        self._watch,
-                        *self._callbacks,
-                        self._history,
-                        self._gate,
-                    ],
-                    **self._fit_arguments,
-                )
+            hook = StepHook(self.model, self._stand_in, self._gate.assign_rate)
+            with hook as self._watch.hook:
+                self._fit()
         except BaseException as error:  # noqa: BLE001, `wait` raises it in the caller's thread
             self.error = error
             self._end("failed")

@@ -2,9 +2,8 @@
 
 import threading
 import time
-import types
 
-from workbench.experiments import Comparison, feeding, records, running, sessions
+from workbench.experiments import comparing
 from workbench.steps import ThreadState
 
 
@@ -17,17 +16,20 @@ class BackgroundComparison:
         error: Exception that ended it, or None.
 
     Args:
-        build, data, variants, epochs, batch_size, seed: As for `compare`.
+        build, data, variants: As for `compare`.
+        **arguments: `epochs`, `batch_size`, `seed` and `validation_data`, likewise.
     """
 
-    def __init__(self, build, data, variants, *, epochs=1, batch_size=32, seed=0):
+    def __init__(self, build, data, variants, **arguments):
         self.ended = threading.Event()
         self.result = None
         self.error = None
         self._build = build
         self._data = data
         self._variants = variants
-        self._numbers = {"epochs": epochs, "batch_size": batch_size, "seed": seed}
+        numbers = {"epochs": 1, "batch_size": 32, "seed": 0, **arguments}
+        self._held_out = numbers.pop("validation_data", None)
+        self._numbers = numbers
         self._done = 0
         self._total = 0
         self._stop = False
@@ -64,6 +66,13 @@ class BackgroundComparison:
         if self._stop:
             raise KeyboardInterrupt
 
+    def close(self):
+        """Ends a progress bar, of which there is none."""
+
+    def _begin(self, steps):
+        self._total = steps
+        return self
+
     def _run(self, state):
         state.adopt()
         try:
@@ -75,18 +84,14 @@ class BackgroundComparison:
 
     def _compare(self):
         begun = time.perf_counter()
-        numbers = dict(self._numbers)
-        feed = feeding.make_feed(self._data, numbers.pop("batch_size"), numbers["seed"])
-        session = sessions.Session(self._build, feed, None, loss=None, **numbers)
-        candidates, errors = session.resolve(self._variants)
-        self._total = session.steps * len(candidates)
-        results, interrupted = running.run(session, candidates, self)
-        for name, error in errors.items():
-            results[name] = records.empty_record(name, error=error), []
-        names = list(self._variants)
-        self.result = Comparison(
-            records=types.MappingProxyType({n: results[n][0] for n in names}),
-            seconds=time.perf_counter() - begun,
-            interrupted=interrupted,
-            _weights=types.MappingProxyType({n: results[n][1] for n in names}),
+        results, interrupted = comparing.run_here(
+            self._build,
+            self._data,
+            self._variants,
+            self._held_out,
+            loss=None,
+            make_bar=self._begin,
+            **self._numbers,
         )
+        seconds = time.perf_counter() - begun
+        self.result = comparing.gathered(self._variants, results, interrupted, seconds)

@@ -31,6 +31,7 @@ class ClipChoice(Panel):
         super().__init__(view.rows)
 
     def _connect(self):
+        super()._connect()
         traitlets.link((self, "method"), (self._view.method, "value"))
         self.observe(self._on_method, "method")
         self.observe(self._on_threshold, "threshold")
@@ -68,7 +69,7 @@ class ClipChoice(Panel):
         """Moves the ends of the slider, then the slider."""
         ends = self._slider_ends() if self.clip.threshold else None
         with self._following():
-            self._view.show_threshold(self.threshold, ends)
+            self._view.show_number(self.threshold, ends)
 
     @traitlets.validate("method")
     def _check_method(self, proposal):
@@ -108,7 +109,7 @@ class ClipChoice(Panel):
             if not self._is_following:
                 self._use_threshold(value)
         with self._following():
-            self._view.show_threshold(value)
+            self._view.show_number(value)
 
     @shows_errors
     def _on_slider(self, change):

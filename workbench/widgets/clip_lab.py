@@ -12,15 +12,14 @@ from workbench.training import Run
 from workbench.widgets import clip_reading
 from workbench.widgets.clip_comparing import ClipComparing
 from workbench.widgets.clip_view import ClipView
+from workbench.widgets.copy_training import ENDED, CopyTraining
 from workbench.widgets.model_copies import ModelCopies, fixed_order
 from workbench.widgets.panel import shows_errors
 
-_CLOSING_SECONDS = 10.0
-_ENDED = ("finished", "stopped", "failed")
 _BUTTONS = ("start", "stop", "keep", "compare", "end", "apply_remedy")
 
 
-class ClipLab(ClipComparing):
+class ClipLab(CopyTraining, ClipComparing):
     """Trains copies of a model with a clip method of choice, and shows what it does.
 
     **Start** trains one copy and shows each variable's gradient norm, before and after
@@ -65,15 +64,8 @@ class ClipLab(ClipComparing):
         ValueError: If the model is not compiled, or `methods` is empty.
     """
 
-    paused = traitlets.Bool()
-    state = traitlets.Unicode("ready")
-    step = traitlets.Int()
-    total_steps = traitlets.Int()
     share_clipped = traitlets.Float()
     problem = traitlets.Unicode("")
-
-    # ipywidgets closes what is deleted, also a panel whose making failed.
-    run = None
 
     def __init__(self, model, data, *, methods=None, epochs=1, batch_size=32, seed=0):
         copies = ModelCopies(model)
@@ -97,18 +89,11 @@ class ClipLab(ClipComparing):
 
     def _connect(self):
         super()._connect()
-        view = self._view
-        self.observe(self._on_paused, "paused")
-        view.pause.observe(self._on_pause_button, "value")
         for name in _BUTTONS:
-            button = getattr(view, name)
+            button = getattr(self._view, name)
             button.on_click(functools.partial(self._on_click, name))
 
     # What the reader does
-
-    @property
-    def _alive(self):
-        return self.run is not None and self.run.state not in _ENDED
 
     def start(self):
         """Trains a fresh copy with the method chosen; returns at once.
@@ -117,9 +102,7 @@ class ClipLab(ClipComparing):
             RuntimeError: If a copy trains already.
             ValueError: If the model's weights are not finite, or cannot be copied.
         """
-        if self._alive:
-            raise RuntimeError("A copy trains already; end it first with `stop()`.")
-        self._copies.check_weights(new_weights=self.new_weights)
+        self._check_may_start()
         copy = self._copies.make(new_weights=self.new_weights)
         self._drawn = None
         self._drawing = ClipFigure()
@@ -129,31 +112,11 @@ class ClipLab(ClipComparing):
         self.run = run.start()
         self._wake.set()
 
-    def stop(self):
-        """Ends the run after its step; returns at once."""
-        if self.run is not None:
-            self.run.stop()
-        self._wake.set()
-
-    def keep(self):
-        """Puts the weights of the last copy into the model.
-
-        Raises:
-            RuntimeError: If no copy has trained to an end, or there is no model.
-        """
-        if self._copies.model is None or self.run is None or self._alive:
-            raise RuntimeError(
-                "`keep` needs a run that has ended, on a copy of a model. Received: "
-                f"run={self.run!r}"
-            )
-        self._copies.model.set_weights(self.run.model.get_weights())
-
     def apply_remedy(self):
         """Starts again, clipped by global norm where the diagnosis proposes it."""
         if self._diagnosis is None or self._diagnosis.threshold is None:
             return
-        self.stop()
-        self.run.ended.wait(_CLOSING_SECONDS)
+        self._stop_and_wait()
         self.method = next(
             name
             for name, clip in self._clips.items()
@@ -174,28 +137,12 @@ class ClipLab(ClipComparing):
         layers = None if self.run is None else self.run.layers
         return clip_reading.slider_range(self.clip, layers, self._copies.num_weights)
 
-    @shows_errors
-    def _on_paused(self, change):
-        if self._alive and not self._is_following:
-            if change["new"]:
-                self.run.pause()
-            else:
-                self.run.resume()
-        with self._following():
-            self._view.pause.value = change["new"]
-        self._wake.set()
-
-    @shows_errors
-    def _on_pause_button(self, change):
-        if not self._is_following:
-            self.paused = change["new"]
-
     # What the run and the comparison do
 
     def _beat(self):
         rest = self._refresh_and_draw(self._follow, self._draw)
         # What was shown decides: the run may have ended since it was read.
-        resting = self.run is None or self.state in _ENDED
+        resting = self.run is None or self.state in ENDED
         return math.inf if resting and not self.comparing else rest
 
     def _follow(self):
@@ -259,17 +206,6 @@ class ClipLab(ClipComparing):
 
     def _picture(self):
         return self._drawing.to_png()
-
-    def close(self):
-        """Ends the run, the comparison and the thread, and closes the panel."""
-        if self._closing:
-            return
-        alive = [work for work in (self.run, self._background) if work is not None]
-        for work in alive:
-            work.stop()
-        for work in alive:
-            work.ended.wait(_CLOSING_SECONDS)
-        super().close()
 
     def __repr__(self):
         return "ClipLab(model, data)"

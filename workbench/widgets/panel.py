@@ -64,6 +64,9 @@ class Panel(ipywidgets.VBox):
         super().__init__([*children, self._error_view])
         self.observe(self._show_error, "error")
 
+    def _connect(self):
+        """Connects traits with the widgets that show them; subclasses add theirs."""
+
     def _show_error(self, change):
         text = html.escape(change["new"])
         style = "color:#8c1d18;background:#fdecea;padding:0.4em 0.8em"

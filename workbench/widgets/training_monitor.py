@@ -6,8 +6,10 @@ import math
 import ipywidgets
 import traitlets
 
+from workbench.checkpoints import list_checkpoints
 from workbench.plots import RunFigure, image_tag
 from workbench.reports import format_seconds
+from workbench.widgets.log_slider import is_echo
 from workbench.widgets.panel import Panel, shows_errors
 
 _ENDED = ("finished", "stopped", "failed")
@@ -25,7 +27,8 @@ class TrainingMonitor(Panel):
     """Shows loss, metrics, learning rate and gradient norm of a run, and steers it.
 
     Every control is a trait; setting it from Python does what the mouse does. What is
-    asked for takes effect at the next step.
+    asked for takes effect at the next step. A run with a `filepath` goes on from there:
+    after Stop, and on the next day in a new kernel.
 
     Attributes:
         learning_rate: Trait, float, the rate of the next step; set it to change it.
@@ -51,6 +54,7 @@ class TrainingMonitor(Panel):
         self.run = run
         self._drawing = RunFigure()
         self._drawn = None
+        self._goes_on_after = 0
         self._make_controls(run.learning_rate)
         super().__init__(
             [
@@ -123,7 +127,8 @@ class TrainingMonitor(Panel):
 
     @shows_errors
     def _on_slider(self, change):
-        if not self._is_following:
+        echo = is_echo(self._rate, self.learning_rate, change["new"])
+        if not self._is_following and not echo:
             self.learning_rate = change["new"]
 
     @shows_errors
@@ -152,7 +157,13 @@ class TrainingMonitor(Panel):
 
     def _beat(self):
         rest = self._refresh_and_draw(self._follow, self._draw)
-        return None if self.state in _ENDED else rest
+        return None if self._is_over else rest
+
+    @property
+    def _is_over(self):
+        """bool, by what is shown: the run itself may be further by now."""
+        may_go_on = self.run.filepath is not None and self.state != "finished"
+        return self.state in _ENDED and not may_go_on
 
     def _follow(self):
         before = self.state
@@ -172,6 +183,8 @@ class TrainingMonitor(Panel):
             self.state = progress.state
             if progress.state in ("running", "paused"):
                 self.paused = run.pause_requested
+            else:
+                self._goes_on_after = _steps_saved(run)
             if not math.isclose(rate, self.learning_rate, rel_tol=1e-6):
                 self.learning_rate = rate
         self._show(progress)
@@ -179,14 +192,19 @@ class TrainingMonitor(Panel):
     def _show(self, progress):
         self._bar.max = self.total_steps or max(1, self.step)
         self._bar.value = self.step
-        ended = progress.state in _ENDED
-        self._start.disabled = progress.state != "ready"
-        self._pause.disabled = ended or progress.state == "ready"
+        ended = self._is_over
+        stands = progress.state not in ("running", "paused")
+        self._start.disabled = ended or not stands
+        self._start.description = "Continue" if self._goes_on_after else "Start"
+        self._pause.disabled = stands
         self._stop.disabled = self._pause.disabled
         self._rate.disabled = self._reset.disabled = ended
         self._pause.description = "Resume" if self.paused else "Pause"
         self._pause.icon = "play" if self.paused else "pause"
-        text = html.escape(_describe(progress))
+        text = _describe(progress)
+        if stands and self._goes_on_after and not ended:
+            text += f" · goes on after step {self._goes_on_after}"
+        text = html.escape(text)
         self._text.value = f'<div role="status">{text}</div>'
         numbers = [f"{name} {value:.4f}" for name, value in self.logs.items()]
         self._numbers.value = f"<code>{html.escape(' · '.join(numbers))}</code>"
@@ -228,6 +246,14 @@ class TrainingMonitor(Panel):
 
     def __repr__(self):
         return "TrainingMonitor(run)"
+
+
+def _steps_saved(run):
+    """Returns the steps after which `run` goes on; 0 where it begins, or cannot."""
+    if run.filepath is None or not run.can_start:
+        return 0
+    found = list_checkpoints(run.filepath)
+    return found[-1].steps if found else 0
 
 
 def _describe(progress):

@@ -1,0 +1,131 @@
+"""Exact resume: real kills, damaged files, and what is refused."""
+
+import json
+import subprocess
+import sys
+
+import keras
+import numpy as np
+import pytest
+
+from tests.models import compiled, mlp_with_dropout, state_of
+from workbench import checkpoints
+from workbench.checkpoints import store
+
+KILLS = 6
+
+
+def digits_of(digits, count=200):
+    return digits[0][:count], digits[1][:count]
+
+
+def train(digits, folder, *, epochs=2, model=None, **arguments):
+    model = model or compiled(mlp_with_dropout, "adam")
+    arguments = {"batch_size": 20, "save_every": 3, "seed": 1, **arguments}
+    history = checkpoints.fit(
+        model, digits_of(digits), filepath=folder, epochs=epochs, **arguments
+    )
+    return model, history
+
+
+def assert_same_state(model, other):
+    pairs = zip(state_of(model).values(), state_of(other).values(), strict=True)
+    for mine, wanted in pairs:
+        np.testing.assert_array_equal(mine, wanted)
+
+
+@pytest.mark.parametrize("number", [0, 13, 20, 24])
+def test_killed_anywhere_it_ends_in_the_same_bits(number):
+    """SIGKILL from outside at random moments, and inside writes to the disk."""
+    command = [sys.executable, "-m", "tests.kill_harness", "--seed", "3"]
+    command += ["--configurations", str(number), "--kills", str(KILLS)]
+    run = subprocess.run(command, capture_output=True, check=False, text=True)
+    assert run.returncode == 0, run.stderr
+    case = json.loads(run.stdout.splitlines()[-1])
+    assert sum(case["kills"].values()) >= KILLS
+    assert case["different"] == 0, case
+    assert (case["twice"], case["lost"]) == (0, 0)
+
+
+def test_a_finished_training_gives_its_history_and_more_epochs_go_on(tmp_path, digits):
+    straight, wanted = train(digits, tmp_path / "straight", epochs=3)
+    train(digits, tmp_path / "parts", epochs=2)
+    again, history = train(digits, tmp_path / "parts", epochs=3)
+    assert history.history == wanted.history
+    assert_same_state(straight, again)
+    _, stored = train(digits, tmp_path / "parts", epochs=3)
+    assert stored.history == wanted.history
+
+
+@pytest.mark.parametrize("way", ["flip", "cut"])
+def test_a_damaged_checkpoint_is_reported_and_the_one_before_used(
+    way, tmp_path, digits
+):
+    wanted, _ = train(digits, tmp_path / "straight")
+    train(digits, tmp_path / "damaged")
+    newest = checkpoints.list_checkpoints(tmp_path / "damaged")[-1]
+    file = newest.path / "tensors.safetensors"
+    content = bytearray(file.read_bytes())
+    if way == "flip":
+        content[-5] ^= 1
+    file.write_bytes(content if way == "flip" else content[:-5])
+    with pytest.warns(UserWarning, match="is damaged"):
+        model, _ = train(digits, tmp_path / "damaged")
+    assert_same_state(wanted, model)
+
+
+def test_every_changed_byte_of_a_checkpoint_is_noticed(tmp_path):
+    x, y = np.ones((8, 2), "float32"), np.ones((8, 1), "float32")
+    model = keras.Sequential([keras.Input((2,)), keras.layers.Dense(1)])
+    model.compile("sgd", "mse")
+    checkpoints.fit(model, (x, y), filepath=tmp_path / "runs", epochs=1, keep=1)
+    (found,) = checkpoints.list_checkpoints(tmp_path / "runs")
+    rng = np.random.default_rng(0)
+    for file in sorted(found.path.iterdir()):
+        content = file.read_bytes()
+        for _ in range(150):
+            changed = bytearray(content)
+            place = int(rng.integers(len(content)))
+            changed[place] ^= int(rng.integers(1, 256))
+            file.write_bytes(changed if rng.random() < 0.7 else content[:place])
+            with pytest.raises(checkpoints.DamagedError):
+                store.read(found.path)
+        file.write_bytes(content)
+    store.read(found.path)
+
+
+def test_another_model_or_other_data_are_refused(tmp_path, digits):
+    train(digits, tmp_path)
+    other = compiled(mlp_with_dropout, "sgd")
+    with pytest.raises(ValueError, match="`model` is not the one of the checkpoints"):
+        train(digits, tmp_path, model=other)
+    with pytest.raises(ValueError, match="`data` is not the one of the checkpoints"):
+        train((digits[0] + 1, digits[1]), tmp_path)
+    with pytest.raises(ValueError, match="`data` is not the one of the checkpoints"):
+        train(digits, tmp_path, batch_size=10)
+
+
+def test_a_second_process_on_one_folder_is_refused(tmp_path, digits):
+    code = (
+        "import sys\n"
+        "from workbench.checkpoints.locks import FolderLock\n"
+        "FolderLock(sys.argv[1]).acquire()\n"
+        "print('locked', flush=True)\n"
+        "sys.stdin.read()\n"
+    )
+    command = [sys.executable, "-c", code, str(tmp_path)]
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
+    with subprocess.Popen(command, **pipes) as other:
+        assert other.stdout.readline() == b"locked\n"
+        with pytest.raises(RuntimeError, match="is in use by"):
+            train(digits, tmp_path)
+        other.kill()
+    train(digits, tmp_path, epochs=1)  # the lock died with its process
+
+
+def test_keep_is_how_many_stay(tmp_path, digits):
+    train(digits, tmp_path, keep=2)
+    found = checkpoints.list_checkpoints(tmp_path)
+    assert [c.steps for c in found][-1] == 20
+    assert len(found) == 2
+    assert found[-1].finished
