@@ -60,9 +60,18 @@ def make_panel():
 
 
 def shown(panel):
-    """The maps as the page gets them, `(units, rows, columns)`."""
+    """The maps as the page gets them, `(units, rows, columns)`, roughly."""
     canvas = panel._view.canvas
-    return np.frombuffer(canvas.values, "float32").reshape(canvas.shape)
+    codes = np.frombuffer(canvas.codes, "uint8").reshape(canvas.shape)
+    assert codes.max() < tiles.NUM_COLORS
+    low, high = np.frombuffer(canvas.limits, "float32").reshape(-1, 2).T[:, :, None, None]
+    return low + (high - low) * codes / (tiles.NUM_COLORS - 1)
+
+
+def matches(panel, values):
+    """Whether the page gets these values, to half a color."""
+    step = np.ptp(np.frombuffer(panel._view.canvas.limits, "float32")) / 252
+    return np.abs(shown(panel) - values).max() <= 0.51 * step
 
 
 # Maps

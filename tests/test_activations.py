@@ -248,6 +248,8 @@ def test_attention_scores_are_those_that_keras_returns():
     np.testing.assert_allclose(scores.sum(-1), 1.0, atol=1e-6)
     assert not np.triu(scores, 1).any()
     assert list(capture(model, x, layer.name, scores=False)) == [layer.name]
+    # The second computation, which brings the scores, is no call of the model's.
+    assert not [key for key in capture(model, x) if "softmax" in key]
 
 
 @pytest.mark.parametrize("kind", [zoo.lstm, zoo.gru_unrolled, zoo.masked])
@@ -434,14 +436,20 @@ def test_captured_weights_do_not_change_with_the_model():
 
 def test_after_an_error_nothing_stays_patched():
     class Failing(layers.Layer):
-        def call(self, x):
-            raise RuntimeError("on purpose")
+        fails = False
 
-    inputs = keras.Input((4,))
-    model = keras.Sequential([layers.Dense(4), Failing()])
-    del inputs
-    with pytest.raises(RuntimeError, match="on purpose"):
-        capture(model, zoo.ROW, pre_activations=True)
+        def call(self, x):
+            if self.fails:
+                raise RuntimeError("on purpose")
+            return x
+
+    model = keras.Sequential([keras.Input((4,)), layers.Dense(4), Failing()])
+    model.layers[-1].fails = True
+    before = zoo.state_of(model)
+    for eagerly in (False, True):
+        with pytest.raises(RuntimeError, match="on purpose"):
+            capture(model, zoo.ROW, pre_activations=True, run_eagerly=eagerly)
+    assert zoo.state_of(model) == before
     assert originals() == BEFORE
 
 

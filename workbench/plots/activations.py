@@ -35,7 +35,8 @@ def plot_output(array, kind="", *, scale="layer", title=""):
     if scale == "unit":
         limits = tiles.find_unit_limits(maps.values[0], signed=signed)
     else:
-        limits = np.array([tiles.find_limits(maps.values, signed=signed)])
+        limits = [tiles.find_limits(maps.values, signed=signed)]
+        limits = np.array(limits, "float32")
     picture = tiles.colorize(maps.values[0], limits, signed=signed)
     height, width = tiles.tile(picture, tiles.count_columns(maps)).shape[:2]
     tall = 3.0 if maps.is_sequence else min(max(7.0 * height / width, 1.2), 5.0)
@@ -130,7 +131,7 @@ def _draw_grid(axes, size, shape, columns):
 
 
 def _draw_scale(figure, axes, limits, signed):
-    colors = mpl.colors.ListedColormap(tiles.color_table(signed) / 255)
+    colors = mpl.colors.ListedColormap(tiles.color_table(signed)[: tiles.NUM_COLORS] / 255)
     scale = mpl.cm.ScalarMappable(mpl.colors.Normalize(*map(float, limits)), colors)
     figure.colorbar(scale, ax=axes, shrink=0.6, pad=0.02)
 

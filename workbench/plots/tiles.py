@@ -10,6 +10,9 @@ from matplotlib.image import imsave
 SCALES = ("unit", "layer", "global")
 NAN_COLOR = (255, 0, 255)
 OUTLIER_COLOR = (0, 229, 255)
+NUM_COLORS = 253  # odd: 0 is in the middle of a symmetric scale
+NAN_CODE = NUM_COLORS
+OUTLIER_CODE = NUM_COLORS + 1
 _SAMPLE = 65_536  # values that the colors of a layer are fitted to
 _UNIT_SAMPLE = 1024  # the same for a unit
 _SHARED_SAMPLE = 4096  # and of each layer, where all share one scale
@@ -105,10 +108,33 @@ def _tail(sizes, most, largest):
 
 @functools.cache
 def color_table(signed):
-    """Returns the 256 colors of a scale, uint8 `(256, 3)`, from low to high."""
-    name = "RdBu_r" if signed else "viridis"
-    table = np.round(255 * mpl.colormaps[name](np.linspace(0, 1, 256))[:, :3])
-    return table.astype("uint8")
+    """Returns the color of each code, uint8 `(NUM_COLORS + 2, 3)`, see `encode`."""
+    scale = mpl.colormaps["RdBu_r" if signed else "viridis"]
+    colors = np.round(255 * scale(np.linspace(0, 1, NUM_COLORS))[:, :3])
+    return np.concatenate([colors, [NAN_COLOR], [OUTLIER_COLOR]]).astype("uint8")
+
+
+def encode(values, limits):
+    """Gives each value the number of its color.
+
+    Args:
+        values: float32 `(units, rows, columns)`.
+        limits: float32 `(1, 2)` or `(units, 2)`, see `find_limits`.
+
+    Returns:
+        uint8 `(units, rows, columns)`, 0 at the low limit and `NUM_COLORS - 1` at the
+        high one; `NAN_CODE` for NaN and `OUTLIER_CODE` beyond the limits.
+    """
+    low, high = limits.T[:, :, None, None]
+    factor = ((NUM_COLORS - 1) / (np.float64(high) - low)).astype("float32")
+    with np.errstate(invalid="ignore", over="ignore"):
+        share = values - low
+        share *= factor
+        share += np.float32(0.5)
+        codes = share.astype("uint8")
+    codes[(values < low) | (values > high)] = OUTLIER_CODE
+    codes[np.isnan(values)] = NAN_CODE
+    return codes
 
 
 def colorize(values, limits, *, signed):
@@ -122,14 +148,7 @@ def colorize(values, limits, *, signed):
     Returns:
         uint8 `(units, rows, columns, 3)`.
     """
-    low, high = np.float64(limits).T[:, :, None, None]
-    with np.errstate(invalid="ignore", over="ignore"):
-        share = np.floor((values - low) * (255 / (high - low)) + 0.5)
-    index = np.nan_to_num(np.clip(share, 0, 255)).astype("uint8")
-    pictures = color_table(signed)[index]
-    pictures[(values < low) | (values > high)] = OUTLIER_COLOR
-    pictures[np.isnan(values)] = NAN_COLOR
-    return pictures
+    return color_table(signed)[encode(values, limits)]
 
 
 # Places

@@ -95,6 +95,7 @@ class ActivationExplorer(Panel):
         self.observe(self._on_input, ["image", "training"])
         self.observe(self._on_scale, ["scale", "page"])
         self.observe(self._on_unit, "unit")
+        view.canvas.find_value = self._reading.value_at
         view.again.on_click(self._on_again)
         for slot in view.slots:
             slot.button.on_click(functools.partial(self._on_slot, slot))

@@ -113,6 +113,11 @@ class ActivationReading:
             return tiles.find_unit_limits(values, signed=signed), signed
         return np.array([tiles.find_limits(values, signed=signed)], "float32"), signed
 
+    def value_at(self, unit, row, column):
+        """Says the value there in the output that was chosen."""
+        value = self.maps.values[0, unit, row, column]
+        return "NaN" if np.isnan(value) else f"{value:.6g}"
+
     def title(self, layer, image, *, training):
         """Says in one line what is shown."""
         output = self.outputs[layer]

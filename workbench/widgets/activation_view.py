@@ -3,7 +3,6 @@
 import html
 
 import ipywidgets
-import numpy as np
 
 from workbench.plots import tiles
 from workbench.widgets.tile_canvas import TileCanvas
@@ -51,7 +50,7 @@ class ActivationView:
             description="Page", layout={"width": "9em", "visibility": "hidden"}
         )
         self.text = ipywidgets.HTML()
-        self.canvas = TileCanvas(colors=_all_colors(False))
+        self.canvas = TileCanvas()
         self.found = ipywidgets.HTML(_HINT)
         self.slots = [_Slot() for _ in range(NUM_STRONGEST)]
         words = ipywidgets.Label("Colors per")
@@ -82,14 +81,14 @@ class ActivationView:
         values = maps.values[0, page]
         limits = limits[page] if len(limits) > 1 else limits
         self.canvas.show(
-            values=values.tobytes(),
+            codes=tiles.encode(values, limits).tobytes(),
             shape=list(values.shape),
             layout_columns=tiles.count_columns(maps, len(values)),
             stacked=maps.is_sequence,
             first=first,
             names=list(maps.names),
             limits=limits.tobytes(),
-            colors=_all_colors(signed),
+            colors=tiles.color_table(signed).tobytes(),
             **traits,
         )
 
@@ -153,11 +152,6 @@ class _Slot:
 
     def hide(self):
         self.box.layout.display = "none"
-
-
-def _all_colors(signed):
-    marks = np.array([tiles.NAN_COLOR, tiles.OUTLIER_COLOR], "uint8")
-    return np.concatenate([tiles.color_table(signed), marks]).tobytes()
 
 
 def list_layers(outputs, missing):

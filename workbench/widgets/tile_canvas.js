@@ -7,6 +7,7 @@ const HEIGHT = 500;
 const LARGEST_PIXEL = 40;
 const CHOSEN = "#ff7f0e";
 const OVER = "#ffffff";
+const PATIENCE = 2000; // milliseconds to wait for an answer before asking again
 
 function pack(colors, i) {
   return (
@@ -31,8 +32,6 @@ function floats(view) {
 }
 
 function format(value, digits = 6) {
-  if (Number.isNaN(value)) return "NaN";
-  if (!Number.isFinite(value)) return value > 0 ? "Inf" : "-Inf";
   return String(Number(value.toPrecision(digits)));
 }
 
@@ -75,7 +74,10 @@ class Tiles {
     const { model } = this;
     const [units, rows, columns] = model.get("shape");
     if (!units) return;
-    this.values = floats(model.get("values"));
+    this.codes = model.get("codes");
+    this.colors = model.get("colors");
+    this.limits = floats(model.get("limits"));
+    this.last = this.colors.byteLength / 3 - 2; // colors, then NaN, then outliers
     this.units = units;
     this.rows = rows;
     this.columns = columns;
@@ -91,34 +93,27 @@ class Tiles {
   }
 
   color() {
-    const { units, rows, columns, across, values } = this;
-    const colors = this.model.get("colors");
-    const limits = floats(this.model.get("limits"));
-    const table = new Uint32Array(258);
-    for (let i = 0; i < 258; i += 1) table[i] = pack(colors, i);
+    const { units, rows, columns, across, codes, colors, last } = this;
+    const table = new Uint32Array(last + 2);
+    for (let i = 0; i < table.length; i += 1) table[i] = pack(colors, i);
+    const bytes = new Uint8Array(codes.buffer, codes.byteOffset, codes.byteLength);
     const width = across * columns;
     const image = new ImageData(width, this.lines * rows);
     const pixels = new Uint32Array(image.data.buffer);
-    const each = limits.length > 2 ? 2 : 0;
     this.marks = new Uint8Array(units);
     this.counts = [0, 0];
     let i = 0;
     for (let unit = 0; unit < units; unit += 1) {
-      const low = limits[each * unit];
-      const high = limits[each * unit + 1];
-      const factor = 255 / (high - low);
       let nan = 0;
       let beyond = 0;
       let place =
         Math.floor(unit / across) * rows * width + (unit % across) * columns;
       for (let row = 0; row < rows; row += 1, place += width) {
         for (let column = 0; column < columns; column += 1, i += 1) {
-          const value = values[i];
-          let index = (value - low) * factor + 0.5;
-          if (value >= low && value <= high) index |= 0;
-          else if (value !== value) (index = 256), (nan += 1);
-          else (index = 257), (beyond += 1);
-          pixels[place + column] = table[index];
+          const code = bytes[i];
+          if (code === last) nan += 1;
+          else if (code > last) beyond += 1;
+          pixels[place + column] = table[code];
         }
       }
       this.counts[0] += nan;
@@ -164,10 +159,10 @@ class Tiles {
     context.drawImage(this.picture, 0, 0, width, height);
     context.setTransform(this.ratio, 0, 0, this.ratio, 0, 0);
     this.grid(context);
-    const colors = this.model.get("colors");
+    const { colors, last } = this;
     if (this.rows * this.columns > 1) {
       this.marks.forEach((mark, unit) => {
-        if (mark) this.frame(context, unit, css(colors, 255 + mark), 1);
+        if (mark) this.frame(context, unit, css(colors, last - 1 + mark), 1);
       });
     }
     if (this.over) this.frame(context, this.over.unit, OVER, 1);
@@ -210,13 +205,12 @@ class Tiles {
   }
 
   legend() {
-    const colors = this.model.get("colors");
-    const limits = floats(this.model.get("limits"));
+    const { colors, limits, last } = this;
     this.scale.replaceChildren();
     const say = (text) => {
       element(this.scale, "span").textContent = text;
     };
-    const stops = [0, 64, 128, 192, 255].map((i) => css(colors, i)).join(",");
+    const stops = [0, 1, 2, 3, 4].map((i) => css(colors, ((last - 1) * i) / 4)).join(",");
     say(limits.length > 2 ? "least of the unit" : format(limits[0], 3));
     const bar = element(this.scale, "span", "bar");
     bar.style.background = `linear-gradient(to right, ${stops})`;
@@ -224,7 +218,7 @@ class Tiles {
     ["NaN", this.counts[1] > 1 ? "outliers" : "outlier"].forEach((name, i) => {
       if (!this.counts[i]) return;
       const mark = element(this.scale, "span", "mark");
-      mark.style.background = css(colors, 256 + i);
+      mark.style.background = css(colors, last + i);
       say(`${this.counts[i]} ${name}`);
     });
   }
@@ -240,27 +234,68 @@ class Tiles {
     const unit = Math.floor(y / rows) * across + Math.floor(x / columns);
     if (unit >= this.units) return null;
     const [row, column] = [y % rows, x % columns];
-    const value = this.values[(unit * rows + row) * columns + column];
-    return { unit, row, column, value };
+    return { unit, row, column };
   }
 
   hover(event) {
     const found = this.find(event);
     if (!found) return this.leave();
-    const names = this.model.get("names");
-    const indices = [found.unit + this.model.get("first"), found.row, found.column];
-    const parts = indices.map((index, i) => names[i] && `${names[i]} ${index}`);
-    const text = `${parts.filter(Boolean).join(", ")}: ${format(found.value)}`;
-    const moved = !this.over || this.over.unit !== found.unit;
+    const before = this.over;
     this.over = found;
-    if (moved) this.paint();
-    this.under.textContent = text;
-    this.tip.textContent = text;
-    this.tip.style.display = "block";
+    if (!before || before.unit !== found.unit) this.paint();
+    const key = [found.unit, found.row, found.column].join();
+    if (!before || before.key !== key) this.ask(found);
+    else found.text = before.text;
+    found.key = key;
+    this.say();
     const edge = this.canvas.getBoundingClientRect();
+    this.tip.style.display = "block";
     this.tip.style.left = `${event.clientX - edge.left + 14}px`;
     this.tip.style.top = `${event.clientY - edge.top + 14}px`;
     return undefined;
+  }
+
+  // Shows index and value, as the color tells it until Python answers.
+  say() {
+    const { over } = this;
+    const names = this.model.get("names");
+    const indices = [over.unit + this.model.get("first"), over.row, over.column];
+    const parts = indices.map((index, i) => names[i] && `${names[i]} ${index}`);
+    const value = over.text || this.roughly(over);
+    const text = `${parts.filter(Boolean).join(", ")}: ${value}`;
+    this.under.textContent = text;
+    this.tip.textContent = text;
+  }
+
+  roughly({ unit, row, column }) {
+    const place = (unit * this.rows + row) * this.columns + column;
+    const code = this.codes.getUint8(place);
+    if (code >= this.last) return code > this.last ? "outlier" : "NaN";
+    const start = this.limits.length > 2 ? 2 * unit : 0;
+    const [low, high] = this.limits.slice(start, start + 2);
+    return `about ${format(low + ((high - low) * code) / (this.last - 1), 3)}`;
+  }
+
+  // One question at a time; the next one is about where the mouse is then.
+  ask(place) {
+    if (this.asked && performance.now() - this.asked < PATIENCE) return;
+    this.asked = performance.now();
+    this.model.send({
+      ask: [place.unit + this.model.get("first"), place.row, place.column],
+      version: this.model.get("version"),
+    });
+  }
+
+  answer(message) {
+    this.asked = 0;
+    const { over } = this;
+    if (!over || message.version !== this.model.get("version")) return;
+    const [unit, row, column] = message.place;
+    const here = [over.unit + this.model.get("first"), over.row, over.column];
+    if (here.join() === [unit, row, column].join()) {
+      over.text = message.text;
+      this.say();
+    } else this.ask(over);
   }
 
   leave() {
@@ -385,6 +420,7 @@ function render({ model, el }) {
     "change:tree": () => tree.build(),
     "change:layer": () => tree.choose(),
   };
+  changes["msg:custom"] = (message) => tiles.answer(message);
   for (const [name, change] of Object.entries(changes)) model.on(name, change);
   tree.build();
   tiles.draw();

@@ -18,14 +18,15 @@ class TileCanvas(anywidget.AnyWidget):
         tree: Trait, list of dict with `key`, `label`, `depth`, `text`, `shown`.
         layer: Trait, str, the key of the layer that is shown.
         unit: Trait, int or None, the unit that was clicked.
-        values: Trait, bytes, float32 of all maps.
-        shape: Trait, list of int, `[units, rows, columns]` of `values`.
+        codes: Trait, bytes, uint8 of all maps, see `workbench.plots.tiles.encode`. The
+            values would take four times as long to send; the page asks for one.
+        shape: Trait, list of int, `[units, rows, columns]` of `codes`.
         layout_columns: Trait, int, maps beside one another.
         stacked: Trait, bool, whether a map is one line over time.
         first: Trait, int, the unit that the first map belongs to.
         names: Trait, list of three str, what unit, row and column are called.
         limits: Trait, bytes, float32 `(1, 2)` or `(units, 2)`.
-        colors: Trait, bytes, uint8: 256 colors, then that of NaN, then of outliers.
+        colors: Trait, bytes, uint8: the colors, then that of NaN, then of outliers.
         alt: Trait, str, in words what is shown.
         version: Trait, int, set last: draw now.
     """
@@ -36,7 +37,7 @@ class TileCanvas(anywidget.AnyWidget):
     tree = traitlets.List().tag(sync=True)
     layer = traitlets.Unicode("").tag(sync=True)
     unit = traitlets.Int(None, allow_none=True).tag(sync=True)
-    values = traitlets.Bytes(b"").tag(sync=True)
+    codes = traitlets.Bytes(b"").tag(sync=True)
     shape = traitlets.List([0, 0, 0]).tag(sync=True)
     layout_columns = traitlets.Int(1).tag(sync=True)
     stacked = traitlets.Bool().tag(sync=True)
@@ -46,6 +47,20 @@ class TileCanvas(anywidget.AnyWidget):
     colors = traitlets.Bytes(b"").tag(sync=True)
     alt = traitlets.Unicode("").tag(sync=True)
     version = traitlets.Int(0).tag(sync=True)
+
+    def __init__(self, **traits):
+        super().__init__(**traits)
+        self.on_msg(self._on_message)
+
+    find_value = None
+
+    def _on_message(self, _widget, content, _buffers):
+        """Answers what the page asks: the value at unit, row and column."""
+        place, version = content.get("ask"), content.get("version")
+        if place is None or version != self.version or self.find_value is None:
+            return
+        text = self.find_value(*map(int, place))
+        self.send({"place": place, "version": version, "text": text})
 
     def show(self, **traits):
         """Sets traits and lets them be drawn, in one message."""
