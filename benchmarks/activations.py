@@ -115,7 +115,7 @@ def report(batch, times, targets):
 def memory(_arguments):
     peaks = {}
     for what in ("predict", "statistics"):
-        command = [sys.executable, __file__, "--child", what]
+        command = [sys.executable, __file__, "--only-measure", what]
         result = subprocess.run(command, capture_output=True, text=True, check=True)
         peaks[what] = json.loads(result.stdout.splitlines()[-1])
         print(f"{what}: {peaks[what]}", flush=True)
@@ -275,10 +275,10 @@ def main():
     parser.add_argument("--batch", type=int, nargs="+", default=[1, 8])
     parser.add_argument("--rounds", type=int, default=15)
     parser.add_argument("--only", default="", help="part of a constructor's name")
-    parser.add_argument("--child", help=argparse.SUPPRESS)
+    parser.add_argument("--only-measure", help=argparse.SUPPRESS)
     arguments = parser.parse_args()
-    if arguments.child:
-        child(arguments.child)
+    if arguments.only_measure:
+        child(arguments.only_measure)
         return
     for name in arguments.part or parts:
         parts[name](arguments)

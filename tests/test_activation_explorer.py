@@ -64,7 +64,9 @@ def shown(panel):
     canvas = panel._view.canvas
     codes = np.frombuffer(canvas.codes, "uint8").reshape(canvas.shape)
     assert codes.max() < tiles.NUM_COLORS
-    low, high = np.frombuffer(canvas.limits, "float32").reshape(-1, 2).T[:, :, None, None]
+    low, high = (
+        np.frombuffer(canvas.limits, "float32").reshape(-1, 2).T[:, :, None, None]
+    )
     return low + (high - low) * codes / (tiles.NUM_COLORS - 1)
 
 
@@ -173,13 +175,24 @@ def test_colors_are_those_of_matplotlib_and_marks_stand_out():
     values = np.float32([0, 0.25, 1, np.nan, 2, -1]).reshape(1, 1, 6)
     colors = tiles.colorize(values, np.float32([[0, 1]]), signed=False)[0, 0]
     table = mpl.colormaps["viridis"]
-    for color, index in zip(colors, (0, 64, 255), strict=False):
-        np.testing.assert_allclose(color / 255, table(index)[:3], atol=0.6 / 255)
+    for color, share in zip(colors, (0.0, 0.25, 1.0), strict=False):
+        np.testing.assert_allclose(color / 255, table(share)[:3], atol=0.02)
     assert colors[3:].tolist() == [
         list(tiles.NAN_COLOR),
         list(tiles.OUTLIER_COLOR),
         list(tiles.OUTLIER_COLOR),
     ]
+
+
+def test_codes_are_spread_evenly_and_zero_is_in_the_middle():
+    limits = np.float32([[-2, 2], [0, 1]])
+    values = np.float32([[[-2, 0, 2, 2.1, np.nan]], [[0, 0.5, 1, -np.inf, np.inf]]])
+    assert tiles.encode(values, limits).tolist() == [
+        [[0, 126, 252, tiles.OUTLIER_CODE, tiles.NAN_CODE]],
+        [[0, 126, 252, tiles.OUTLIER_CODE, tiles.OUTLIER_CODE]],
+    ]
+    middle = tiles.color_table(True)[126]
+    assert (middle > 240).all()
 
 
 def test_tiles_lie_beside_and_below_one_another():
@@ -247,9 +260,7 @@ def test_layer_and_image_show_what_the_model_computes(cnn, digits, make_panel):
     for layer, image in (("conv2d", 0), ("max_pooling2d", 0), ("max_pooling2d", 7)):
         panel.layer, panel.image = layer, image
         expected = capture(cnn, digits[image : image + 1], layer)[layer][0]
-        np.testing.assert_allclose(
-            shown(panel), np.moveaxis(expected, -1, 0), rtol=1e-5
-        )
+        assert matches(panel, np.moveaxis(expected, -1, 0))
         assert panel._view.canvas.layer == layer
     panel.layer = "flatten"
     assert shown(panel).shape == (1936, 1, 1)
@@ -262,7 +273,7 @@ def test_scales_are_of_the_unit_the_layer_or_all_layers(cnn, digits, make_panel)
     for scale in tiles.SCALES:
         panel.scale = scale
         limits[scale] = np.frombuffer(panel._view.canvas.limits, "float32")
-    maps = shown(panel)
+    maps = np.moveaxis(panel.outputs[panel.layer].array[0], -1, 0)
     units = limits["unit"].reshape(-1, 2)
     np.testing.assert_array_equal(units[:, 0], maps.min((1, 2)))
     np.testing.assert_array_equal(limits["layer"], [maps.min(), maps.max()])
@@ -278,11 +289,13 @@ def test_training_lets_dropout_act_and_leaves_no_trace(make_panel):
     before = [value.copy() for value in model.get_weights()]
     panel = make_panel(model, np.ones((3, 40), "float32"))
     panel.layer = drop.name
-    assert (shown(panel) == 1).all()
+    values = panel._reading
+    assert (values.maps.values == 1).all()
     panel.training = True
+    assert set(np.unique(values.maps.values)) == {0.0, 2.0}
     assert set(np.unique(shown(panel))) == {0.0, 2.0}
     panel.training = False
-    assert (shown(panel) == 1).all()
+    assert (values.maps.values == 1).all()
     for old, new in zip(before, model.get_weights(), strict=True):
         np.testing.assert_array_equal(old, new)
     assert not model.compiled
@@ -314,6 +327,21 @@ def test_what_the_page_sends_is_taken_over(cnn, digits, make_panel):
     assert (panel.image, panel.scale, panel.training) == (3, "unit", True)
 
 
+def test_the_page_is_told_the_value_it_asks_for(cnn, digits, make_panel):
+    panel = make_panel(cnn, digits)
+    canvas, sent = panel._view.canvas, []
+    canvas.send = sent.append
+    ask = {"ask": [3, 10, 12], "version": canvas.version}
+    canvas._handle_custom_msg(ask, [])
+    (answer,) = sent
+    value = panel.outputs["conv2d"].array[0, 10, 12, 3]
+    assert float(answer["text"]) == pytest.approx(value, rel=1e-5)
+    assert answer["place"] == [3, 10, 12]
+    panel.layer = "dense"
+    canvas._handle_custom_msg(ask, [])  # what the page showed before
+    assert len(sent) == 1
+
+
 def test_refresh_sees_new_weights(make_panel, digits):
     keras.utils.set_random_seed(0)
     model = models.mlp()
@@ -332,9 +360,9 @@ def test_a_large_layer_is_shown_in_pages(cnn, digits, make_panel, monkeypatch):
     monkeypatch.setattr(activation_reading, "MOST_VALUES", 26 * 26 * 3)
     panel = make_panel(cnn, digits)
     whole = np.moveaxis(panel.outputs["conv2d"].array[0], -1, 0)
-    np.testing.assert_array_equal(shown(panel), whole[:3])
+    assert matches(panel, whole[:3])
     panel.page = 2
-    np.testing.assert_array_equal(shown(panel), whole[6:])
+    assert matches(panel, whole[6:])
     assert panel._view.canvas.first == 6
     panel.unit = 1
     assert panel.page == 0
@@ -503,7 +531,8 @@ def test_an_output_is_drawn_by_channel_step_or_head():
         for scale in ("layer", "unit"):
             figure = plot_output(rng.normal(size=shape), kind, scale=scale, title="t")
             assert figure.axes[0].images[0].get_array().shape[:2] == size
-            assert len(figure.axes) == (2 if scale == "layer" else 1)
+            # A scale bar beside the maps, where all of them share one.
+            assert len(figure.axes) == (2 if scale == "layer" or shape == () else 1)
     with pytest.raises(ValueError, match="`scale` must be 'layer' or 'unit'"):
         plot_output(np.zeros((1, 2)), scale="global")
 

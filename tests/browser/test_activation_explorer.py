@@ -159,6 +159,7 @@ def test_hover_says_index_and_value(lab, page, explorer):
     explorer.locator("canvas").hover(position=place)
     status = explorer.get_by_role("status")
     wait_for(lambda: "channel 5, row 12, column 10:" in status.inner_text())
+    wait_for(lambda: "about" not in status.inner_text())
     _, value = expected(lab, "panel", 5, 12, 10)
     shown = float(status.inner_text().rsplit(":", 1)[1])
     assert shown == pytest.approx(value, rel=1e-5, abs=1e-9)

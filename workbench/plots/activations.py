@@ -131,7 +131,9 @@ def _draw_grid(axes, size, shape, columns):
 
 
 def _draw_scale(figure, axes, limits, signed):
-    colors = mpl.colors.ListedColormap(tiles.color_table(signed)[: tiles.NUM_COLORS] / 255)
+    colors = mpl.colors.ListedColormap(
+        tiles.color_table(signed)[: tiles.NUM_COLORS] / 255
+    )
     scale = mpl.cm.ScalarMappable(mpl.colors.Normalize(*map(float, limits)), colors)
     figure.colorbar(scale, ax=axes, shrink=0.6, pad=0.02)
 

@@ -1,4 +1,4 @@
-// Draws the maps that Python sends as numbers, and tells Python what was clicked.
+// Draws the maps that Python sends as numbers of colors, and tells Python what was clicked.
 // Everything is here: no library, no request.
 
 const WIDTH = 720; // CSS pixels that the maps may take at most
@@ -31,8 +31,8 @@ function floats(view) {
     : new Float32Array(view.buffer, view.byteOffset, view.byteLength / 4);
 }
 
-function format(value, digits = 6) {
-  return String(Number(value.toPrecision(digits)));
+function format(value) {
+  return String(Number(value.toPrecision(3)));
 }
 
 function element(parent, tag, name) {
@@ -79,6 +79,7 @@ class Tiles {
     this.limits = floats(model.get("limits"));
     this.last = this.colors.byteLength / 3 - 2; // colors, then NaN, then outliers
     this.units = units;
+    this.asked = 0;
     this.rows = rows;
     this.columns = columns;
     this.across = model.get("layout_columns");
@@ -168,7 +169,7 @@ class Tiles {
     if (this.over) this.frame(context, this.over.unit, OVER, 1);
     const chosen = this.model.get("unit");
     const unit = chosen === null ? -1 : chosen - this.model.get("first");
-    if (unit >= 0 && unit < this.units) this.frame(context, unit, CHOSEN, 3);
+    if (unit >= 0 && unit < this.units) this.frame(context, unit, CHOSEN);
   }
 
   grid(context) {
@@ -211,10 +212,10 @@ class Tiles {
       element(this.scale, "span").textContent = text;
     };
     const stops = [0, 1, 2, 3, 4].map((i) => css(colors, ((last - 1) * i) / 4)).join(",");
-    say(limits.length > 2 ? "least of the unit" : format(limits[0], 3));
+    say(limits.length > 2 ? "least of the unit" : format(limits[0]));
     const bar = element(this.scale, "span", "bar");
     bar.style.background = `linear-gradient(to right, ${stops})`;
-    say(limits.length > 2 ? "most of the unit" : format(limits[1], 3));
+    say(limits.length > 2 ? "most of the unit" : format(limits[1]));
     ["NaN", this.counts[1] > 1 ? "outliers" : "outlier"].forEach((name, i) => {
       if (!this.counts[i]) return;
       const mark = element(this.scale, "span", "mark");
@@ -223,7 +224,7 @@ class Tiles {
     });
   }
 
-  // What lies under the mouse: unit, row, column and value, or null.
+  // What lies under the mouse: unit, row and column, or null.
   find(event) {
     if (!this.units) return null;
     const edge = this.canvas.getBoundingClientRect();
@@ -273,7 +274,7 @@ class Tiles {
     if (code >= this.last) return code > this.last ? "outlier" : "NaN";
     const start = this.limits.length > 2 ? 2 * unit : 0;
     const [low, high] = this.limits.slice(start, start + 2);
-    return `about ${format(low + ((high - low) * code) / (this.last - 1), 3)}`;
+    return `about ${format(low + ((high - low) * code) / (this.last - 1))}`;
   }
 
   // One question at a time; the next one is about where the mouse is then.
@@ -415,12 +416,12 @@ function render({ model, el }) {
   const tree = new Tree(model, root);
   const tiles = new Tiles(model, root);
   const changes = {
+    "msg:custom": (message) => tiles.answer(message),
     "change:version": () => tiles.draw(),
     "change:unit": () => tiles.units && tiles.paint(),
     "change:tree": () => tree.build(),
     "change:layer": () => tree.choose(),
   };
-  changes["msg:custom"] = (message) => tiles.answer(message);
   for (const [name, change] of Object.entries(changes)) model.on(name, change);
   tree.build();
   tiles.draw();

@@ -29,6 +29,7 @@ class TileCanvas(anywidget.AnyWidget):
         colors: Trait, bytes, uint8: the colors, then that of NaN, then of outliers.
         alt: Trait, str, in words what is shown.
         version: Trait, int, set last: draw now.
+        find_value: Function of unit, row and column that says the value, or None.
     """
 
     _esm = _SCRIPT
@@ -48,11 +49,11 @@ class TileCanvas(anywidget.AnyWidget):
     alt = traitlets.Unicode("").tag(sync=True)
     version = traitlets.Int(0).tag(sync=True)
 
+    find_value = None
+
     def __init__(self, **traits):
         super().__init__(**traits)
         self.on_msg(self._on_message)
-
-    find_value = None
 
     def _on_message(self, _widget, content, _buffers):
         """Answers what the page asks: the value at unit, row and column."""
