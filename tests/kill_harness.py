@@ -116,7 +116,7 @@ class Draws(keras.callbacks.Callback):
         self.rows, self.steps = log.rows.numpy().tolist(), int(log.count.numpy())
 
     def on_train_batch_end(self, batch, logs=None):
-        self.total += random.random() + np.random.random()  # noqa: NPY002, S311
+        self.total += random.random() + np.random.random()  # noqa: NPY002
         self.total += float(keras.random.uniform(()))
         self.batches.append(batch)
 
@@ -398,7 +398,7 @@ def run_case(number, kills, seed, control):
         lost.
     """
     configuration = configurations()[number]
-    rng = random.Random(f"{seed} {number}")  # noqa: S311
+    rng = random.Random(f"{seed} {number}")
     counts = dict.fromkeys(("start", "time", "write"), 0)
     kinds = ("start", "time", "time")
     if not control:  # the writes of BackupAndRestore cannot be met one by one

@@ -1,6 +1,8 @@
 """`compare` against separate fits on every path, its records, and what goes wrong."""
 
 import json
+import random
+import threading
 
 import keras
 import matplotlib.figure
@@ -720,6 +722,31 @@ def test_seeding_leaves_numpy_alone():
     expected = np.random.RandomState(5).rand()
     compare(mlp, ROWS, {"a": Variant("sgd")})
     assert np.random.rand() == expected  # noqa: NPY002
+
+
+def test_draws_of_another_thread_do_not_change_the_weights():
+    def build():
+        return keras.Sequential(
+            [keras.Input((3,)), *(keras.layers.Dense(2) for _ in range(9))]
+        )
+
+    wanted = planning.build_model(build, 7, ()).get_weights()
+    ended = threading.Event()
+
+    def disturb():  # as the event loop of a Dask worker does
+        while not ended.is_set():
+            random.random()
+
+    thread = threading.Thread(target=disturb)
+    thread.start()
+    try:
+        found = [planning.build_model(build, 7, ()).get_weights() for _ in range(5)]
+    finally:
+        ended.set()
+        thread.join()
+    for weights in found:
+        for one, two in zip(weights, wanted, strict=True):
+            np.testing.assert_array_equal(one, two)
 
 
 def test_progress_shows_after_two_seconds(monkeypatch, capsys):

@@ -332,7 +332,7 @@ def test_cut_files_give_a_report(good, tmp_path):
 
 def test_files_with_bytes_changed_give_a_report(good, tmp_path):
     _, paths = good
-    rng = random.Random(7)  # noqa: S311, no secret
+    rng = random.Random(7)
     files = [p for p in paths if p.is_file() and p.stat().st_size < 100_000]
     for number in range(400):
         data = bytearray(rng.choice(files).read_bytes())

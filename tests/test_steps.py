@@ -1,5 +1,8 @@
 """The hook: norms against NumPy, rows against an eager replay, the guard."""
 
+import random
+import threading
+
 import keras
 import numpy as np
 import pytest
@@ -7,7 +10,7 @@ import tensorflow as tf
 from keras import layers
 
 from tests.models import cnn, compiled, lstm, mlp, mlp_with_batch_norm, state_of
-from workbench.steps import Recorder, StepHook, global_norm, sum_duplicates
+from workbench.steps import Recorder, StepHook, global_norm, own_random, sum_duplicates
 
 
 @pytest.mark.parametrize("scale", [1.0, 1e-25, 1e25])
@@ -236,3 +239,40 @@ def _written_of(model):
     finally:
         hook.written = original
     return found
+
+
+def test_other_threads_draw_nothing_from_the_random_of_this_one():
+    random.seed(5)
+    theirs = [random.random() for _ in range(20)]
+    random.seed(3)
+    wanted = [random.random() for _ in range(20)]
+    random.seed(5)
+    drawn, found = [], []
+    with own_random():
+        random.seed(3)
+        for _ in range(20):
+            thread = threading.Thread(target=lambda: drawn.append(random.random()))
+            thread.start()
+            thread.join()
+            found.append(random.random())
+    assert found == wanted
+    assert drawn == theirs
+    assert random.getstate() == state_after(5, 20)
+    assert random.random.__self__ is random.seed.__self__  # nothing left patched
+
+
+def state_after(seed, draws):
+    generator = random.Random(seed)
+    for _ in range(draws):
+        generator.random()
+    return generator.getstate()
+
+
+def test_the_random_of_a_thread_comes_back_after_an_error():
+    random.seed(5)
+    own = random.sample
+    with pytest.raises(ZeroDivisionError), own_random():
+        random.seed(3)
+        1 / 0  # noqa: B018
+    assert random.sample == own
+    assert random.getstate() == state_after(5, 0)

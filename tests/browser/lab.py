@@ -201,7 +201,7 @@ def wait_for(condition, seconds=60):
     return value
 
 
-def copy_notebook(name, folder, *, until=None, extra=()):
+def copy_notebook(name, folder, *, until=None, extra=(), replace=()):
     """Copies a notebook of the project for a test.
 
     Args:
@@ -209,6 +209,7 @@ def copy_notebook(name, folder, *, until=None, extra=()):
         folder: Path of the folder to copy to.
         until: str; cells after the first code cell that holds it are left out.
         extra: Iterable of str, code cells put at the end.
+        replace: Pair of str, what every code cell has in place of what.
     """
     notebook = nbformat.read(ROOT / "notebooks" / name, as_version=4)
     if until is not None:
@@ -222,6 +223,8 @@ def copy_notebook(name, folder, *, until=None, extra=()):
     for cell in notebook.cells:
         if cell.cell_type == "code":
             cell.update(outputs=[], execution_count=None)
+            if replace:
+                cell.source = cell.source.replace(*replace)
     nbformat.write(notebook, folder / name)
 
 

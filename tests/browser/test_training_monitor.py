@@ -13,7 +13,10 @@ PANEL = ".jp-OutputArea-output .widget-vbox"
 @pytest.fixture(scope="module")
 def panel(lab):
     """The notebook run up to its panel, and the panel on the page."""
-    copy_notebook(NAME, lab.folder, until="monitor = TrainingMonitor(run)")
+    # So long that no machine ends it before the last of these tests stops it.
+    longer = ("3 * EPOCHS", "300 * EPOCHS")
+    until = "monitor = TrainingMonitor(run)"
+    copy_notebook(NAME, lab.folder, until=until, replace=longer)
     lab.open(NAME)
     lab.run_all()
     lab.screenshot("monitor_ready")

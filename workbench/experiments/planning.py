@@ -2,13 +2,13 @@
 
 import contextlib
 import dataclasses
-import random
 
 import keras
 import numpy as np
 import tensorflow as tf
 
 from workbench.experiments import mixing, templates
+from workbench.steps import own_random
 
 _LONGEST_UNROLLED = 100  # time steps; tracing takes longer with each
 _KERNELS = ("kernel", "depthwise_kernel", "pointwise_kernel")
@@ -21,13 +21,13 @@ def seeded(seed):
     Args:
         seed: int.
     """
-    states = random.getstate(), np.random.get_state()  # noqa: NPY002
-    keras.utils.set_random_seed(seed)
-    try:
-        yield
-    finally:
-        random.setstate(states[0])
-        np.random.set_state(states[1])  # noqa: NPY002
+    state = np.random.get_state()  # noqa: NPY002
+    with own_random():
+        keras.utils.set_random_seed(seed)
+        try:
+            yield
+        finally:
+            np.random.set_state(state)  # noqa: NPY002
 
 
 def build_model(build, seed, batch):
@@ -245,5 +245,7 @@ def sample_rates(learning_rate, start, count, cache):
             )
 
         signature = [tf.TensorSpec([None], tf.int64)]
-        cache[key] = tf.function(sample, input_signature=signature)
+        # Concrete at once: TensorFlow would warn of a new trace for each schedule.
+        traced = tf.function(sample, input_signature=signature)
+        cache[key] = traced.get_concrete_function()
     return cache[key](tf.range(start, start + count, dtype=tf.int64)).numpy()

@@ -4,7 +4,7 @@ from workbench.steps.hook import Step, StepHook, unscaled
 from workbench.steps.live import LiveSettings, innermost, settings_of
 from workbench.steps.norms import all_finite, global_norm, sum_duplicates
 from workbench.steps.progress import Progress
-from workbench.steps.random_state import same_random_states
+from workbench.steps.random_state import own_random, same_random_states
 from workbench.steps.records import LayerRecorder, Recorder, StepRecords
 from workbench.steps.thread_state import ThreadState
 
@@ -20,6 +20,7 @@ __all__ = [
     "all_finite",
     "global_norm",
     "innermost",
+    "own_random",
     "same_random_states",
     "settings_of",
     "sum_duplicates",

@@ -1,7 +1,9 @@
 """Every global random state there is: taken down, and put back."""
 
 import contextlib
+import functools
 import random
+import threading
 
 import numpy as np
 import tensorflow as tf
@@ -9,6 +11,45 @@ from keras.src.backend.common import global_state
 from keras.src.random.seed_generator import GLOBAL_SEED_GENERATOR
 from tensorflow.python.eager import context
 from tensorflow.python.ops import stateful_random_ops
+
+_LOCK = threading.RLock()
+
+
+@contextlib.contextmanager
+def own_random():
+    """Gives this thread the module `random` for itself; its state comes back after.
+
+    Keras draws its seeds from the module, and so does any other thread, such as the
+    event loop of a Dask worker: a draw of theirs in between would change the seeds.
+    They go on meanwhile with a generator that stands where the module's stood.
+    """
+    with _LOCK:
+        others, me = random.Random(), threading.get_ident()  # noqa: S311
+        others.setstate(random.getstate())
+        own = {name: getattr(random, name) for name in _drawing()}
+        for name, function in own.items():
+            theirs = getattr(others, name)
+            setattr(random, name, _by_thread(me, function, theirs))
+        try:
+            yield
+        finally:
+            for name, function in own.items():
+                setattr(random, name, function)
+            random.setstate(others.getstate())
+
+
+def _drawing():
+    """Names of the functions of `random` that share the module's state."""
+    return [n for n in random.__all__ if hasattr(getattr(random, n), "__self__")]
+
+
+def _by_thread(thread, own, theirs):
+    @functools.wraps(own)
+    def draw(*args, **kwargs):
+        mine = threading.get_ident() == thread
+        return (own if mine else theirs)(*args, **kwargs)
+
+    return draw
 
 
 @contextlib.contextmanager
