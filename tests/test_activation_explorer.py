@@ -43,7 +43,17 @@ def digits():
 @pytest.fixture(scope="module")
 def cnn():
     keras.utils.set_random_seed(0)
-    return models.cnn()
+    return keras.Sequential(
+        [
+            keras.Input((28, 28)),
+            layers.Reshape((28, 28, 1), name="image"),
+            layers.Conv2D(8, 3, activation="relu", name="conv"),
+            layers.MaxPool2D(name="pool"),
+            layers.Conv2D(16, 3, activation="relu", name="deeper"),
+            layers.Flatten(name="flat"),
+            layers.Dense(10, name="logits"),
+        ]
+    )
 
 
 @pytest.fixture
@@ -229,9 +239,9 @@ def test_thumbnails_of_pictures_only():
 def test_strongest_inputs_are_those_of_numpy(cnn, digits):
     inner = keras.Model(cnn.inputs[0], cnn.layers[1].output)
     peaks = inner(digits).numpy().max((1, 2))
-    found = unit_peaks(cnn, digits, "conv2d", batch_size=32)
+    found = unit_peaks(cnn, digits, "conv", batch_size=32)
     np.testing.assert_allclose(found, peaks, rtol=1e-5, atol=1e-7)
-    best = strongest_inputs(cnn, digits, "conv2d", 3, count=4)
+    best = strongest_inputs(cnn, digits, "conv", 3, count=4)
     assert [i for i, _ in best] == np.argsort(-peaks[:, 3], kind="stable")[:4].tolist()
 
 
@@ -256,13 +266,13 @@ def test_strongest_inputs_of_states_and_of_bad_names(digits):
 
 def test_layer_and_image_show_what_the_model_computes(cnn, digits, make_panel):
     panel = make_panel(cnn, digits)
-    assert panel.layer == "conv2d"
-    for layer, image in (("conv2d", 0), ("max_pooling2d", 0), ("max_pooling2d", 7)):
+    assert panel.layer == "conv"
+    for layer, image in (("conv", 0), ("pool", 0), ("pool", 7)):
         panel.layer, panel.image = layer, image
         expected = capture(cnn, digits[image : image + 1], layer)[layer][0]
         assert matches(panel, np.moveaxis(expected, -1, 0))
         assert panel._view.canvas.layer == layer
-    panel.layer = "flatten"
+    panel.layer = "flat"
     assert shown(panel).shape == (1936, 1, 1)
     assert panel.error == ""
 
@@ -303,24 +313,24 @@ def test_training_lets_dropout_act_and_leaves_no_trace(make_panel):
 
 def test_a_unit_finds_its_strongest_inputs_in_the_background(cnn, digits, make_panel):
     panel = make_panel(cnn, digits, batch_size=16)
-    panel.layer = "conv2d_1"
+    panel.layer = "deeper"
     panel.unit = 5
     wait_until(lambda: panel.strongest)
-    expected = strongest_inputs(cnn, digits, "conv2d_1", 5, count=8)
+    expected = strongest_inputs(cnn, digits, "deeper", 5, count=8)
     assert [i for i, _ in panel.strongest] == [i for i, _ in expected]
     slot = panel._view.slots[0]
     assert bytes(slot.image.value).startswith(b"\x89PNG")
     slot.button.click()
     assert panel.image == expected[0][0]
-    panel.layer = "conv2d"
+    panel.layer = "conv"
     assert (panel.unit, panel.strongest) == (None, ())
 
 
 def test_what_the_page_sends_is_taken_over(cnn, digits, make_panel):
     panel = make_panel(cnn, digits)
-    panel._view.canvas.set_state({"layer": "dense"})
+    panel._view.canvas.set_state({"layer": "logits"})
     panel._view.canvas.set_state({"unit": 9})
-    assert (panel.layer, panel.unit) == ("dense", 9)
+    assert (panel.layer, panel.unit) == ("logits", 9)
     panel._view.image.value = 3
     panel._view.scale.value = "unit"
     panel._view.training.value = True
@@ -334,10 +344,10 @@ def test_the_page_is_told_the_value_it_asks_for(cnn, digits, make_panel):
     ask = {"ask": [3, 10, 12], "version": canvas.version}
     canvas._handle_custom_msg(ask, [])
     (answer,) = sent
-    value = panel.outputs["conv2d"].array[0, 10, 12, 3]
+    value = panel.outputs["conv"].array[0, 10, 12, 3]
     assert float(answer["text"]) == pytest.approx(value, rel=1e-5)
     assert answer["place"] == [3, 10, 12]
-    panel.layer = "dense"
+    panel.layer = "logits"
     canvas._handle_custom_msg(ask, [])  # what the page showed before
     assert len(sent) == 1
 
@@ -359,7 +369,7 @@ def test_refresh_sees_new_weights(make_panel, digits):
 def test_a_large_layer_is_shown_in_pages(cnn, digits, make_panel, monkeypatch):
     monkeypatch.setattr(activation_reading, "MOST_VALUES", 26 * 26 * 3)
     panel = make_panel(cnn, digits)
-    whole = np.moveaxis(panel.outputs["conv2d"].array[0], -1, 0)
+    whole = np.moveaxis(panel.outputs["conv"].array[0], -1, 0)
     assert matches(panel, whole[:3])
     panel.page = 2
     assert matches(panel, whole[6:])
@@ -408,10 +418,10 @@ def test_the_tree_follows_the_paths():
 @pytest.mark.parametrize(
     ("trait", "value", "message"),
     [
-        ("layer", "conv2", r"nearest are \['conv2d'"),
+        ("layer", "conv_2", r"nearest are \['conv'"),
         ("image", 70, r"`image` must be >= 0 and below 70 \(inputs\)"),
         ("image", -1, "Received: image=-1"),
-        ("unit", 8, r"`unit` must be >= 0 and below 8 \(units of conv2d\)"),
+        ("unit", 8, r"`unit` must be >= 0 and below 8 \(units of conv\)"),
         ("scale", "none", r"`scale` must be one of \['unit', 'layer', 'global'\]"),
     ],
 )
@@ -462,7 +472,7 @@ def test_a_search_that_nobody_waits_for_ends(cnn, digits, make_panel):
     peaks = panel._reading.peaks
 
     def slow(layer, *, training, progress):
-        if layer == "conv2d":
+        if layer == "conv":
             begun.set()
             assert go_on.wait(60)
             try:
@@ -475,12 +485,12 @@ def test_a_search_that_nobody_waits_for_ends(cnn, digits, make_panel):
     panel._reading.peaks = slow
     panel.unit = 1
     assert begun.wait(60)
-    panel.layer = "dense"
+    panel.layer = "logits"
     panel.unit = 2
     go_on.set()
     wait_until(lambda: panel.strongest)
     assert ended == ["_EndedError"]
-    assert panel.strongest[0] == strongest_inputs(cnn, digits, "dense", 2, count=1)[0]
+    assert panel.strongest[0] == strongest_inputs(cnn, digits, "logits", 2, count=1)[0]
     assert panel.error == ""
 
 
@@ -494,7 +504,7 @@ def test_close_ends_everything(cnn, digits):
     panel.close()
 
 
-@pytest.mark.parametrize("layer", ["input_layer", "conv2d", "flatten", "dense"])
+@pytest.mark.parametrize("layer", ["input_layer", "conv", "flat", "logits"])
 def test_repr_is_stable_and_the_bundle_holds_a_picture(cnn, digits, make_panel, layer):
     panel = make_panel(cnn, digits)
     names = list(panel.outputs)

@@ -15,13 +15,22 @@ with quiet():
 
 import numpy as np
 
-from tests import models
 from workbench import data
 from workbench.widgets import ActivationExplorer
 
 keras.utils.set_random_seed(0)
 (digits, _), _ = data.load_mnist()
-cnn = models.cnn()
+cnn = keras.Sequential(
+    [
+        keras.Input((28, 28)),
+        keras.layers.Reshape((28, 28, 1), name="image"),
+        keras.layers.Conv2D(8, 3, activation="relu", name="conv"),
+        keras.layers.MaxPool2D(name="pool"),
+        keras.layers.Conv2D(16, 3, activation="relu", name="deeper"),
+        keras.layers.Flatten(name="flat"),
+        keras.layers.Dense(10, name="logits"),
+    ]
+)
 """
 CNN = """
 panel = ActivationExplorer(cnn, digits[:300])
@@ -140,7 +149,7 @@ def expected(lab, panel, unit, row, column):
 
 @CNN_PLACE
 def test_another_layer_is_drawn_as_python_colors_it(lab, page, explorer):
-    choose(lab, explorer, "panel", "max_pooling2d")
+    choose(lab, explorer, "panel", "pool")
     for scale in ("unit", "global", "layer"):
         before = explorer.get_attribute("data-drawn")
         page.get_by_role("button", name=scale).first.click()
@@ -154,7 +163,7 @@ def test_another_layer_is_drawn_as_python_colors_it(lab, page, explorer):
 
 @CNN_PLACE
 def test_hover_says_index_and_value(lab, page, explorer):
-    choose(lab, explorer, "panel", "conv2d")
+    choose(lab, explorer, "panel", "conv")
     place = place_of(lab, explorer, "panel", 5, 12, 10)
     explorer.locator("canvas").hover(position=place)
     status = explorer.get_by_role("status")
@@ -167,7 +176,7 @@ def test_hover_says_index_and_value(lab, page, explorer):
 
 @CNN_PLACE
 def test_a_click_on_a_unit_finds_its_strongest_inputs(lab, page, explorer):
-    choose(lab, explorer, "panel", "conv2d_1")
+    choose(lab, explorer, "panel", "deeper")
     place = place_of(lab, explorer, "panel", 9, 5, 5)
     explorer.locator("canvas").click(position=place)
     wait_for(lambda: len(lab.evaluate("panel.strongest")) == 8)
