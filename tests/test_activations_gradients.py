@@ -33,6 +33,11 @@ def flat_network():
     )
 
 
+def nested_network():
+    body = zoo.chain((8, 8, 3), layers.Conv2D(4, 3, activation="tanh", name="maps"))
+    return zoo.chain((8, 8, 3), body, *head())
+
+
 class Inside(keras.Model):
     """A subclassed model around a nested one."""
 
@@ -56,8 +61,8 @@ def made(build):
 
 def parts_of(model):
     """The maps' layer and the classes' layer."""
-    inner = getattr(model, "body", model)
-    return inner.get_layer("maps"), model.get_layer("classes")
+    found = {layer.name: layer for layer in model._flatten_layers()}
+    return found["maps"], found["classes"]
 
 
 def by_hand(model, x, target):
@@ -71,6 +76,9 @@ def by_hand(model, x, target):
         score = tf.gather(logits, target, batch_dims=1)
     slopes = tape.gradient(score, x), tape.gradient(score, maps)
     return score.numpy(), maps.numpy(), *(slope.numpy() for slope in slopes)
+
+
+KINDS = pytest.mark.parametrize("build", [flat_network, nested_network, Inside])
 
 
 # Gradients
@@ -175,7 +183,7 @@ def test_a_loss_is_needed():
 # Maps
 
 
-@pytest.mark.parametrize("build", [flat_network, Inside])
+@KINDS
 def test_saliency_is_the_slope_of_the_score(build):
     model = made(build)
     before = zoo.state_of(model)
@@ -205,7 +213,7 @@ def test_without_logits_the_probability_is_differentiated():
     np.testing.assert_allclose(found, expected, atol=1e-6)
 
 
-@pytest.mark.parametrize("build", [flat_network, Inside])
+@KINDS
 def test_grad_cam_is_equation_2(build):
     model = made(build)
     target = np.array([1, 0])
@@ -219,8 +227,9 @@ def test_grad_cam_is_equation_2(build):
     np.testing.assert_array_equal(found, named)
 
 
-def test_grad_cam_plus_plus_is_equation_19():
-    model = made(flat_network)
+@KINDS
+def test_grad_cam_plus_plus_is_equation_19(build):
+    model = made(build)
     target = np.array([1, 0])
     _, maps, _, slopes = by_hand(model, zoo.IMAGES, target)
     expected = np.zeros(maps.shape[:3])
@@ -235,8 +244,9 @@ def test_grad_cam_plus_plus_is_equation_19():
     np.testing.assert_allclose(found, expected, rtol=1e-3, atol=1e-5)
 
 
-def test_smooth_grad_is_the_mean_of_noisy_slopes():
-    model = made(flat_network)
+@KINDS
+def test_smooth_grad_is_the_mean_of_noisy_slopes(build):
+    model = made(build)
     target = np.array([1, 0])
     rng = np.random.default_rng(7)
     x = zoo.IMAGES
@@ -251,8 +261,9 @@ def test_smooth_grad_is_the_mean_of_noisy_slopes():
     np.testing.assert_allclose(without, saliency(model, x, target), atol=1e-7)
 
 
-def test_occlusion_is_the_fall_of_the_score():
-    model = made(flat_network)
+@KINDS
+def test_occlusion_is_the_fall_of_the_score(build):
+    model = made(build)
     target = np.array([1, 0])
     before = by_hand(model, zoo.IMAGES, target)[0]
     expected, covered = np.zeros((2, 8, 8)), np.zeros((2, 8, 8))
