@@ -73,6 +73,10 @@ def find_common_limits(arrays):
 
 def is_signed(values):
     """Whether there are finite negative values."""
+    least = np.min(values, initial=np.inf)
+    if -np.inf < least:
+        return bool(least < 0)
+    # -Inf or NaN hides what else there is.
     return bool(((values < 0) & (values > -np.inf)).any())
 
 
@@ -132,8 +136,14 @@ def encode(values, limits):
         share *= factor
         share += np.float32(0.5)
         codes = share.astype("uint8")
-    codes[(values < low) | (values > high)] = OUTLIER_CODE
-    codes[np.isnan(values)] = NAN_CODE
+    ends = (
+        np.min(values, (1, 2), initial=np.inf),
+        np.max(values, (1, 2), initial=-np.inf),
+    )
+    # Neither where there is a NaN.
+    if not ((ends[0] >= limits[:, 0]) & (ends[1] <= limits[:, 1])).all():
+        codes[(values < low) | (values > high)] = OUTLIER_CODE
+        codes[np.isnan(values)] = NAN_CODE
     return codes
 
 
