@@ -60,7 +60,9 @@ class RangeTest(Report):
         yield Table(("rate", "loss of its trial"), tuple(rows))
 
 
-def find_learning_rate(model, data, *, batch_size=32, seeds=3, steps=192):
+def find_learning_rate(
+    model, data, *, batch_size=32, seeds=3, steps=192, make_bar=Progress
+):
     """Suggests a learning rate for a compiled model as it stands.
 
     First a range test: from the model's weights, once for each order of the data, the
@@ -83,6 +85,8 @@ def find_learning_rate(model, data, *, batch_size=32, seeds=3, steps=192):
             range test. A dataset keeps its own order; each seed starts further on.
         steps: Positive int, of each trial. The best rate depends on how long one
             trains; more steps find it for longer trainings.
+        make_bar: Function from the number of steps to what counts them, with
+            `add(steps)` and `close()`; a line of progress where it takes long.
 
     Returns:
         `RangeTest`; `.suggestion` is the rate.
@@ -101,7 +105,7 @@ def find_learning_rate(model, data, *, batch_size=32, seeds=3, steps=192):
     long = max(int(steps), len(_RATES))
     batches = Batches(data, batch_size, long)
     _build(model, batches)
-    bar = Progress(int(seeds) * len(_RATES) + _TRIALS * int(steps))
+    bar = make_bar(int(seeds) * len(_RATES) + _TRIALS * int(steps))
     try:
         with Trials(model) as trials:
 

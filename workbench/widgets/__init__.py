@@ -5,6 +5,7 @@ from workbench.widgets.clip_lab import ClipLab
 from workbench.widgets.device_panel import DevicePanel
 from workbench.widgets.format_table import FormatTable
 from workbench.widgets.resume_panel import ResumePanel
+from workbench.widgets.schedule_studio import ScheduleStudio
 from workbench.widgets.strength_map import StrengthMap
 from workbench.widgets.training_monitor import TrainingMonitor
 
@@ -14,6 +15,7 @@ __all__ = [
     "DevicePanel",
     "FormatTable",
     "ResumePanel",
+    "ScheduleStudio",
     "StrengthMap",
     "TrainingMonitor",
 ]

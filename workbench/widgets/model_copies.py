@@ -44,6 +44,7 @@ class ModelCopies:
                 "`model` must be compiled with an optimizer and a loss: call "
                 f"model.compile(optimizer, loss) first. Received: model={model!r}"
             )
+        self._example = model
         self.clip = _clip_of(model)
         self.num_weights = max(
             sum(int(np.prod(w.shape)) for w in model.trainable_weights), 1
@@ -69,12 +70,30 @@ class ModelCopies:
                 f"Received: new_weights=False, NaN or Inf in {', '.join(bad)}"
             )
 
-    def make(self, *, new_weights=False):
+    @property
+    def learning_rate(self):
+        """The model's learning rate: float, or the schedule it was compiled with."""
+        return _candidate(self._example).learning_rate
+
+    def optimizer(self, **changes):
+        """Makes the model's optimizer anew, without clipping.
+
+        Args:
+            **changes: Constructor arguments that replace the model's, such as
+                `learning_rate`.
+
+        Returns:
+            Keras optimizer, not built.
+        """
+        return _unclipped_optimizer(self._example, **changes)
+
+    def make(self, *, new_weights=False, optimizer=None):
         """Makes a copy.
 
         Args:
             new_weights: bool, whether its weights are drawn anew by the model's
                 initializers.
+            optimizer: Keras optimizer for the copy, or None for the model's.
 
         Returns:
             Compiled `keras.Model`.
@@ -93,7 +112,7 @@ class ModelCopies:
                     variable.assign(value)
         # What was passed to `compile`, as it was passed.
         arguments = dict(source._compile_config.config)
-        arguments["optimizer"] = _unclipped_optimizer(source)
+        arguments["optimizer"] = optimizer or _unclipped_optimizer(source)
         for name in ("metrics", "weighted_metrics"):
             arguments[name] = tf.nest.map_structure(_fresh_metric, arguments[name])
         copy.compile(**arguments)
@@ -133,10 +152,10 @@ def _candidate(model):
     return variants.resolve(model.name, Variant(optimizer=optimizer), None, 0)
 
 
-def _unclipped_optimizer(model):
+def _unclipped_optimizer(model, **changes):
     candidate = _candidate(model)
-    changes = {name: None for name in _CLIPS if name in candidate.config}
-    return candidate.make_optimizer(**changes)
+    unclipped = {name: None for name in _CLIPS if name in candidate.config}
+    return candidate.make_optimizer(**unclipped, **changes)
 
 
 def _clip_of(model):
