@@ -83,11 +83,10 @@ def measure_factor(kappa, name):
     """
     optimizer, theory = optimal(kappa)[name]
     steps = int(1.2 * math.log(FARTHER) / math.log(theory))
-    path = race(quadratic(kappa), {name: optimizer}, steps).paths[name]
-    distance = np.linalg.norm(path.astype("float64"), axis=1)
-    far = np.flatnonzero((distance < FAR) & (distance > FARTHER))
-    slope, _ = np.polyfit(far, np.log(distance[far]), 1)
-    return math.exp(slope), theory, int(np.flatnonzero(distance < 1e-6)[0])
+    result = race(quadratic(kappa), {name: optimizer}, steps)
+    factor = result.convergence_factor(name, nearest=FARTHER, farthest=FAR)
+    distance = np.linalg.norm(result.paths[name], axis=1)
+    return factor, theory, int(np.flatnonzero(distance < 1e-6)[0])
 
 
 def quadratics():

@@ -206,6 +206,15 @@ def test_steps_to_counts_from_where_it_stays():
     assert result.steps_to(1e-9) == {"a": None}
 
 
+def test_the_convergence_factor_is_that_of_the_steps():
+    # The distance is 1, 1/2, 1/4, …
+    result = race(quadratic(1.0, (1.0, 0.0)), {"a": keras.optimizers.SGD(0.5)}, 60)
+    factor = result.convergence_factor("a", nearest=1e-12, farthest=1e-3)
+    assert factor == pytest.approx(0.5, rel=1e-6)
+    with pytest.raises(ValueError, match="must have at least three steps between"):
+        result.convergence_factor("a", farthest=1e-29)
+
+
 @pytest.mark.parametrize("name", ["gradient descent", "momentum"])
 @pytest.mark.parametrize("kappa", [100.0, 1000.0])
 def test_convergence_is_as_theory_says(kappa, name):

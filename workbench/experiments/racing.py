@@ -43,6 +43,33 @@ class Race:
             counts[name] = first if first < len(losses) else None
         return counts
 
+    def convergence_factor(self, name, *, nearest=1e-30, farthest=1e-12):
+        """Fits by what factor a step brings the weights closer to the minimum.
+
+        Theory speaks of the factor far from the start, which is why the fit is there.
+
+        Args:
+            name: str, one of `paths`.
+            nearest: float > 0, the distance at which the fit ends.
+            farthest: float, the distance at which it begins.
+
+        Returns:
+            float.
+
+        Raises:
+            ValueError: If the path has fewer than three steps between the two.
+        """
+        path = self.paths[name].astype("float64")
+        gaps = [np.linalg.norm(path - m, axis=1) for m in self.surface.minima]
+        distance = np.min(gaps, axis=0)
+        fitted = np.flatnonzero((distance > nearest) & (distance < farthest))
+        if len(fitted) < 3:  # a line through two fits always
+            raise ValueError(
+                "`farthest` and `nearest` must have at least three steps between them. "
+                f"Received: {farthest=}, {nearest=}, {len(fitted)} steps of {name}"
+            )
+        return float(np.exp(np.polyfit(fitted, np.log(distance[fitted]), 1)[0]))
+
 
 def race(surface, optimizers=None, num_steps=200, *, start=None, live=None):
     """Lets optimizers go downhill from one point, and records where they go.
