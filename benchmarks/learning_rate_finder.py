@@ -12,11 +12,16 @@ time. Its constants were chosen while looking at the tasks without a mark; those
 Time: the finder's against 15 calls of `compile` and `fit` (one is timed and taken 15
 times), and against the same sweep as one `experiments.compare`.
 
-    python benchmarks/learning_rate_finder.py [TASK …] [--repeats 3]
+    python benchmarks/learning_rate_finder.py [TASK …] [--repeats 3] [--store]
+
+All tasks take about half an hour on two cores; `--store` writes the table to
+notebooks/data/finder.json.
 """
 
 import argparse
+import json
 import os
+import pathlib
 import pydoc_data.topics
 import time
 
@@ -32,6 +37,7 @@ from workbench.schedules import find_learning_rate
 layers, optimizers = keras.layers, keras.optimizers
 SWEEP = np.geomspace(1e-5, 10, 15)
 SEEDS, BATCH_SIZE, SAMPLES = 3, 32, 4000
+STORE = pathlib.Path(__file__).parents[1] / "notebooks" / "data" / "finder.json"
 SOFTMAX = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
 MAKERS = {
     "SGD": optimizers.SGD,
@@ -252,10 +258,27 @@ def measure(name, repeats):
     }
 
 
+def as_json(rows):
+    """Writes one line per task, so that a new result shows as a readable difference."""
+    lines = []
+    for name, row in rows.items():
+        line = {"task": name, "best": float(f"{row['best']:.2g}")}
+        for rule, suggestions in row["suggestions"].items():
+            line[rule] = {
+                "rate": float(f"{np.median(suggestions):.2g}"),
+                "loss": round(float(np.median(row["ratios"][rule])), 2),
+                "spread": round(max(suggestions) / min(suggestions), 1),
+            }
+        line["of_fits"] = round(row["of fits"], 2)
+        lines.append(f"  {json.dumps(line)}")
+    return '{"results": [\n' + ",\n".join(lines) + "\n]}\n"
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("task", nargs="*", help=f"any of {'; '.join(TASKS)}")
     parser.add_argument("--repeats", type=int, default=3)
+    parser.add_argument("--store", action="store_true", help=f"write {STORE.name}")
     arguments = parser.parse_args()
     rows = {}
     print(f"{'task':26} best rate", *(f"{rule:>22}" for rule in RULES), " time")
@@ -275,6 +298,8 @@ def main():
             f"spread x{spread:.1f}",
             flush=True,
         )
+    if arguments.store:
+        STORE.write_text(as_json(rows))
     for rule in RULES:
         medians = np.array([np.median(row["ratios"][rule]) for row in rows.values()])
         every = np.concatenate([row["ratios"][rule] for row in rows.values()])

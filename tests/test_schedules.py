@@ -330,7 +330,7 @@ def test_the_finder_leaves_every_bit(trained, small):
             model.fit(*small, verbose=0)
     model, twin = twins
     attributes, before = set(vars(model)), everything(model)
-    test = find_learning_rate(model, small, seeds=2, steps=16)
+    test = find_learning_rate(model, small, seeds=1, steps=8)
     assert_same(before, everything(model))
     assert set(vars(model)) <= attributes | {"_eval_epoch_iterator"}
     assert model.steps_per_execution == 1
@@ -358,7 +358,7 @@ def test_an_exception_in_the_middle_leaves_every_bit_too(error, small, monkeypat
 
     monkeypatch.setattr(range_test.Progress, "add", add)
     with pytest.raises(error, match="in the middle"):
-        find_learning_rate(model, small)
+        find_learning_rate(model, small, seeds=1)
     assert_same(before, everything(model))
     assert model.optimizer.momentum == 0.9
 
@@ -436,28 +436,23 @@ def test_data_of_every_kind_and_a_schedule_in_the_optimizer(kind, small):
         "weights": lambda: (x, y, np.ones(256, "float32")),
     }[kind]()
     model = compiled(mlp, keras.optimizers.Adam(OneCycle(0.1, 100)))
-    test = find_learning_rate(model, data, seeds=2, steps=16)
-    assert test.losses.shape == (2, 120)
+    test = find_learning_rate(model, data, seeds=1, steps=8)
+    assert test.losses.shape == (1, 120)
     assert 1e-4 < test.suggestion < 1
     assert int(model.optimizer.iterations.numpy()) == 0
 
 
-def test_a_report_says_what_and_why(small):
-    model = compiled(mlp, "adam")
-    test = find_learning_rate(model, small, seeds=2, steps=24)
+def test_the_same_model_gives_the_same_suggestion_and_says_why(small):
+    model = compiled(mlp_with_dropout, "adam")
+    test, again = (find_learning_rate(model, small, seeds=2, steps=8) for _ in range(2))
+    assert test.suggestion == again.suggestion
+    np.testing.assert_array_equal(test.losses, again.losses)
     text = str(test)
     assert f"Learning rate {test.suggestion:.2g}" in text
     assert "median of 2 orders" in text
-    assert "trainings of 24 steps" in text
+    assert "trainings of 8 steps" in text
     assert "<table>" in test._repr_html_()
     assert len(test.trials) >= 4
-
-
-def test_the_same_model_gives_the_same_suggestion(small):
-    model = compiled(mlp_with_dropout, "adam")
-    tests = [find_learning_rate(model, small, seeds=2, steps=16) for _ in range(2)]
-    assert tests[0].suggestion == tests[1].suggestion
-    np.testing.assert_array_equal(tests[0].losses, tests[1].losses)
 
 
 @pytest.mark.parametrize(
