@@ -126,9 +126,17 @@ def test_fields_do_what_the_traits_do(make_studio):
     studio.schedule = "piecewise constant"
     field_of(studio, "values").value = "0.3, 0.2; 1e-3"
     assert studio.settings["values"] == [0.3, 0.2, 0.001]
-    field_of(studio, "warmup_steps").value = 10
+    studio._view.warmup_steps.value = 10
     assert isinstance(studio.planned(), Warmup)
     np.testing.assert_allclose(studio.sampled("piecewise constant")[5], 0.15)
+
+
+def test_no_two_fields_have_one_name(make_studio):
+    studio = make_studio()
+    for name in studio.schedules:
+        studio.schedule = name
+        names = [field.description for field in studio._view.settings.children]
+        assert len(set(names)) == len(names), name
 
 
 def test_what_is_impossible_is_refused_and_the_fields_go_back(make_studio):

@@ -46,8 +46,9 @@ class ScheduleView(CopyView):
             layout={"width": "17em"},
         )
         self.rule = ipywidgets.HTML()
+        # Not by its name: Keras's cosine decay has a setting of that name.
         self.warmup_steps = ipywidgets.BoundedIntText(
-            description="warmup_steps", max=10**9, style=_WIDE, layout=_FIELD
+            description="steps of warmup before", max=10**9, style=_WIDE, layout=_FIELD
         )
         self.settings = ipywidgets.HBox(layout={"flex_flow": "row wrap"})
         self.log_scale = ipywidgets.Checkbox(
