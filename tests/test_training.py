@@ -374,9 +374,14 @@ def test_an_interrupt_ends_after_the_step_and_is_raised(digits):
     model = compiled(mlp, "sgd")
     run = Run(model, digits, epochs=10_000).start()
     wait_for(lambda: len(run.records) > 3)
-    threading.Timer(0.2, _thread.interrupt_main).start()
-    with pytest.raises(KeyboardInterrupt):
-        run.wait()
+    gc.disable()  # Python loses what is raised while it collects
+    try:
+        threading.Timer(0.2, _thread.interrupt_main).start()
+        with pytest.raises(KeyboardInterrupt):
+            run.wait(SECONDS)
+    finally:
+        gc.enable()
+        run.stop()
     assert run.state == "stopped"
     assert_no_run_thread()
 
