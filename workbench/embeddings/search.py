@@ -1,0 +1,94 @@
+"""The rows most similar to a vector: exact, many questions at a time."""
+
+import numpy as np
+
+_ROWS = 1 << 12  # of the matrix at a time, when there are many questions
+_GROUP = 512
+
+
+def row_norms(matrix):
+    """Returns the length of each row, float32 `(N,)`, 1 where it is 0."""
+    norms = np.empty(len(matrix), "float32")
+    for start in range(0, len(matrix), _ROWS):
+        part = np.asarray(matrix[start : start + _ROWS], "float32")
+        norms[start : start + _ROWS] = np.sqrt(np.einsum("ij,ij->i", part, part))
+    return np.where(norms > 0, norms, np.float32(1))
+
+
+def unit(vectors):
+    """Returns rows of length 1, float32; a row of zeros stays."""
+    vectors = np.asarray(vectors, "float32")
+    norms = np.linalg.norm(vectors, axis=-1, keepdims=True)
+    return vectors / np.where(norms > 0, norms, np.float32(1))
+
+
+def most_similar(matrix, norms, queries, k, exclude):
+    """Finds the rows of largest cosine similarity.
+
+    Args:
+        matrix: `(N, D)`.
+        norms: float32 `(N,)`, see `row_norms`.
+        queries: float32 `(Q, D)`, of length 1.
+        k: int, rows for each query.
+        exclude: Sequence of Q sequences of int, rows that are no answers.
+
+    Returns:
+        `(rows, similarities)`: int64 and float32 `(Q, k)`, most similar first; of
+        equals the earlier row first. -1 where there are no more.
+    """
+    if len(queries) == 1:
+        scores = _scores(matrix, norms, queries)[:, 0]
+        scores[list(exclude[0])] = -np.inf
+        parts = [_best(scores, k)]
+    else:
+        parts = _many(matrix, norms, queries, k, exclude)
+    rows = np.full((len(queries), k), -1, np.int64)
+    similarities = np.full((len(queries), k), np.nan, "float32")
+    for i, (found, values) in enumerate(parts):
+        rows[i, : len(found)], similarities[i, : len(found)] = found, values
+    return rows, similarities
+
+
+def _scores(matrix, norms, queries):
+    scores = np.asarray(matrix, "float32") @ queries.T
+    scores /= norms[:, None]
+    # A row that is not finite is similar to nothing.
+    np.nan_to_num(scores, copy=False, nan=-np.inf, posinf=-np.inf, neginf=-np.inf)
+    return scores
+
+
+def _best(scores, k):
+    whole = len(scores) - len(scores) % _GROUP
+    if whole >= _GROUP * 4 * k:
+        # k groups hold a value of at least the k-th largest of the groups' largest.
+        largest = scores[:whole].reshape(-1, _GROUP).max(axis=1)
+        least = np.partition(largest, len(largest) - k)[len(largest) - k]
+        rows = np.flatnonzero(scores >= least)
+    else:
+        rows = np.arange(len(scores))
+    rows = rows[scores[rows] > -np.inf]
+    rows = rows[np.lexsort((rows, -scores[rows]))[:k]]
+    return rows, scores[rows]
+
+
+def _many(matrix, norms, queries, k, exclude):
+    excluded = [np.array(sorted(rows), np.int64) for rows in exclude]
+    best_rows = [np.zeros(0, np.int64)] * len(queries)
+    best_values = [np.zeros(0, "float32")] * len(queries)
+    least = np.full(len(queries), -np.inf, "float32")
+    owners = np.repeat(np.arange(len(queries)), [len(rows) for rows in excluded])
+    removed = np.concatenate([*excluded, np.zeros(0, np.int64)])
+    for start in range(0, len(matrix), _ROWS):
+        end = min(start + _ROWS, len(matrix))
+        scores = _scores(matrix[start:end], norms[start:end], queries).T
+        here = (removed >= start) & (removed < end)
+        scores[owners[here], removed[here] - start] = -np.inf
+        for i in np.flatnonzero(scores.max(axis=1) > least).tolist():
+            rows = np.flatnonzero(scores[i] > least[i])
+            all_rows = np.concatenate([best_rows[i], rows + start])
+            values = np.concatenate([best_values[i], scores[i, rows]])
+            order = np.lexsort((all_rows, -values))[:k]
+            best_rows[i], best_values[i] = all_rows[order], values[order]
+            if len(order) == k:
+                least[i] = values[order[-1]]
+    return list(zip(best_rows, best_values, strict=True))
