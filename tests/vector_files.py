@@ -1,6 +1,8 @@
 """Small files of vectors of every kind, written by other hands than the readers'."""
 
+import gzip
 import struct
+import zipfile
 
 import keras
 import numpy as np
@@ -16,6 +18,8 @@ KINDS = (
     "safetensors",
     "keras",
     "weights",
+    "gz",
+    "zip",
 )
 
 
@@ -105,6 +109,18 @@ def _weights(path, words, matrix):
     return {"rows": words}
 
 
+def _gz(path, words, matrix):
+    _word2vec(path, words, matrix)
+    path.write_bytes(gzip.compress(path.read_bytes()))
+
+
+def _zip(path, words, matrix):
+    _glove(path, words, matrix)
+    content = path.read_bytes()
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("vectors.txt", content)
+
+
 _WRITERS = {
     "glove": _glove,
     "word2vec text": _word2vec_text,
@@ -115,4 +131,6 @@ _WRITERS = {
     "safetensors": _safetensors,
     "keras": _keras,
     "weights": _weights,
+    "gz": _gz,
+    "zip": _zip,
 }

@@ -33,7 +33,7 @@ class Layout:
         lines = self._first_lines(source)
         header = _HEADER.fullmatch(lines[0])
         counts = [count_numbers(text) for text in lines]
-        if header and self._is_header(header, lines, source):
+        if header:  # a word and one number would be a strange vector
             self.rows, self.dimensions = int(header[1]), int(header[2])
             self.start += len(lines[0]) + 1
             self.line, counts = 2, counts[1:]
@@ -72,13 +72,6 @@ class Layout:
             lines.pop()  # a file that was cut must not vote with its stump
         return lines[:_VOTES]
 
-    @staticmethod
-    def _is_header(header, lines, source):
-        if not all(len(text.split()) == 2 for text in lines[1:]) or not lines[1:]:
-            return True
-        # One number in each row: the first may be a word too. Counts that fit decide.
-        return header[2] == b"1" and int(header[1]) == _count_lines(source) - 1
-
     def _check_header(self, counts, source):
         least = self.rows * (2 * self.dimensions + 1)
         if self.rows == 0 or self.dimensions == 0 or not counts:
@@ -92,11 +85,6 @@ class Layout:
                 f"{self.dimensions} numbers, at least {least} bytes; the file has "
                 f"{source.size}: it may be truncated, or the first line is wrong"
             )
-
-
-def _count_lines(source):
-    data = source.read(0, source.size)
-    return data.count(b"\n") + (not data.endswith(b"\n"))
 
 
 def read_text(source, sink, to_utf8, progress):
