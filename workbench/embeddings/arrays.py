@@ -42,12 +42,13 @@ def read_npy(source):
         header = ast.literal_eval(source.read(8 + width, length).decode().strip())
         descr, shape = header["descr"], tuple(header["shape"])
         fortran = bool(header["fortran_order"])
+        is_exact = set(header) == {"descr", "shape", "fortran_order"}
     except (ValueError, SyntaxError, KeyError, TypeError, MemoryError, RecursionError):
         raise ValueError(
             f"{source.title}: the header at byte {8 + width} is none of NumPy's; the "
             "file is damaged"
         ) from None
-    if not all(type(n) is int and n >= 0 for n in shape):
+    if not is_exact or not all(type(n) is int and n >= 0 for n in shape):
         raise ValueError(f"{source.title}: no array has the shape {str(shape)[:80]}")
     if not isinstance(descr, str) or not (
         _FLOAT.fullmatch(descr) or _TEXT.fullmatch(descr)
