@@ -3,6 +3,7 @@
 `python -m tests.test_embeddings_fuzz 6000` damages as many files as it is told.
 """
 
+import contextlib
 import re
 import sys
 import tempfile
@@ -84,8 +85,10 @@ def check(kind, path, content, arguments):
         for word in vectors.words:
             assert word.encode() in content
     elif kind == "npy":
-        expected = np.load(path, allow_pickle=False).astype("float32")
-        np.testing.assert_array_equal(vectors.matrix, expected)
+        # By NumPy too, where it takes a header that is damaged without harm.
+        with contextlib.suppress(ValueError, TypeError, SyntaxError):
+            expected = np.load(path, allow_pickle=False).astype("float32")
+            np.testing.assert_array_equal(vectors.matrix, expected)
     elif kind in ("gz", "zip", "checkpoint"):
         # They have sums of their own: nothing damaged passes for whole.
         np.testing.assert_array_equal(vectors.matrix, MATRIX)

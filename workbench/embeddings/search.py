@@ -7,12 +7,17 @@ _GROUP = 512
 
 
 def row_norms(matrix):
-    """Returns the length of each row, float32 `(N,)`, 1 where it is 0."""
+    """Returns the length of each row, float32 `(N,)`, 1 where it is 0.
+
+    A row that is not finite has a length of NaN.
+    """
     norms = np.empty(len(matrix), "float32")
     for start in range(0, len(matrix), _ROWS):
         part = np.asarray(matrix[start : start + _ROWS], "float32")
         norms[start : start + _ROWS] = np.sqrt(np.einsum("ij,ij->i", part, part))
-    return np.where(norms > 0, norms, np.float32(1))
+    norms[~np.isfinite(norms)] = np.nan
+    norms[norms == 0] = 1
+    return norms
 
 
 def unit(vectors):
@@ -37,7 +42,7 @@ def most_similar(matrix, norms, queries, k, exclude):
         equals the earlier row first. -1 where there are no more.
     """
     if len(queries) == 1:
-        scores = _scores(matrix, norms, queries)[:, 0]
+        scores = _scores(matrix, norms, queries)[0]
         scores[list(exclude[0])] = -np.inf
         parts = [_best(scores, k)]
     else:
@@ -50,10 +55,12 @@ def most_similar(matrix, norms, queries, k, exclude):
 
 
 def _scores(matrix, norms, queries):
-    scores = np.asarray(matrix, "float32") @ queries.T
-    scores /= norms[:, None]
+    scores = queries @ np.asarray(matrix, "float32").T
+    scores /= norms
     # A row that is not finite is similar to nothing.
-    np.nan_to_num(scores, copy=False, nan=-np.inf, posinf=-np.inf, neginf=-np.inf)
+    lost = np.isnan(norms)
+    if lost.any():
+        scores[:, lost] = -np.inf
     return scores
 
 
@@ -80,7 +87,7 @@ def _many(matrix, norms, queries, k, exclude):
     removed = np.concatenate([*excluded, np.zeros(0, np.int64)])
     for start in range(0, len(matrix), _ROWS):
         end = min(start + _ROWS, len(matrix))
-        scores = _scores(matrix[start:end], norms[start:end], queries).T
+        scores = _scores(matrix[start:end], norms[start:end], queries)
         here = (removed >= start) & (removed < end)
         scores[owners[here], removed[here] - start] = -np.inf
         for i in np.flatnonzero(scores.max(axis=1) > least).tolist():

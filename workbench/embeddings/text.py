@@ -9,7 +9,7 @@ import polars as pl
 
 from workbench.embeddings.text_rows import count_numbers, parse_rows
 
-_CHUNK = 1 << 20
+_CHUNK = 1 << 22
 _LOOK = 1 << 16  # bytes, and
 _LAST = 20  # lines, that the last number is compared with
 _VOTES = 200  # lines, that the number of dimensions is told from
