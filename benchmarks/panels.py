@@ -16,7 +16,7 @@ import psutil
 from workbench.training import Run
 from workbench.widgets import TrainingMonitor
 
-WARM_UP = 20  # until the allocator has what it needs
+WARM_UP = 80  # until the allocator has what it needs
 
 
 def _finished_run():
