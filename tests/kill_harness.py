@@ -2,17 +2,20 @@
 
     python -m tests.kill_harness --configurations 0 5 9 --kills 10 [--control]
 
-One parent imports TensorFlow, runs no operation, and forks a child for each life: a
-fork after TensorFlow has run would hang. A child trains until it is killed, from
-outside at a random moment or by itself inside a random disk operation.
+One parent imports TensorFlow, runs no operation, and forks a child for each life, so
+that a life costs no import; a fork after TensorFlow has run would hang. A child trains
+until it is killed, from outside at a random moment or by itself inside a random disk
+operation.
 """
 
 import argparse
 import dataclasses
 import functools
+import gc
 import hashlib
 import itertools
 import json
+import multiprocessing
 import os
 import pathlib
 import random
@@ -37,6 +40,7 @@ from workbench.checkpoints import store
 
 SAMPLES, BATCH_SIZE, EPOCHS, SAVE_EVERY = 44, 8, 3, 2
 STEPS = -(-SAMPLES // BATCH_SIZE)
+BEST = "best.weights.h5"
 _LIMIT_SECONDS = 120
 
 
@@ -108,12 +112,12 @@ class Draws(keras.callbacks.Callback):
         super().__init__()
         self.total = 0.0
         self.batches = []
-        self.rows, self.steps = [], 0
+        self.rows, self.steps = np.empty(0), 0
 
     def on_epoch_end(self, epoch, logs=None):
         # Here, since EarlyStopping gives back an older log with the best weights.
         log = self.model.get_layer("sample_log")
-        self.rows, self.steps = log.rows.numpy().tolist(), int(log.count.numpy())
+        self.rows, self.steps = log.rows.numpy(), int(log.count.numpy())
 
     def on_train_batch_end(self, batch, logs=None):
         self.total += random.random() + np.random.random()  # noqa: NPY002
@@ -121,10 +125,11 @@ class Draws(keras.callbacks.Callback):
         self.batches.append(batch)
 
     def get_state(self):
-        return {"total": self.total, "batches": list(self.batches)}
+        # The log too: nothing is trained any more after a kill at the very end.
+        return [self.total, list(self.batches), self.rows, self.steps]
 
     def set_state(self, state):
-        self.total, self.batches = state["total"], state["batches"]
+        self.total, self.batches, self.rows, self.steps = state
 
 
 class Batches(keras.utils.PyDataset):
@@ -213,7 +218,10 @@ def callbacks_of(configuration, folder):
         plateau = keras.callbacks.ReduceLROnPlateau(
             "loss", factor=0.5, patience=1, min_delta=10.0
         )
-        chosen.append(plateau)
+        best = keras.callbacks.ModelCheckpoint(
+            folder / BEST, "loss", save_best_only=True, save_weights_only=True
+        )
+        chosen += [plateau, best]
     return chosen
 
 
@@ -271,22 +279,30 @@ def result_of(model, history, callbacks, folder):
         "history": [repr(history.history), repr(history.epoch)],
         "callbacks": [repr(callback_states.capture(callbacks, tensors))],
         "csv": [(folder / "log.csv").read_text()],
-        "seeds": [repr(random.getstate()), repr(np.random.get_state())],  # noqa: NPY002
+        "best file": [(folder / BEST).read_bytes()] if (folder / BEST).exists() else [],
+        "seeds": seeds(),
     }
     parts["callbacks"] += [tensors[name] for name in sorted(tensors)]
     (draws,) = (c for c in callbacks if isinstance(c, Draws))
     return {
         "hashes": {name: _hash(values) for name, values in parts.items()},
-        "rows": draws.rows,
+        "rows": draws.rows.tolist(),
         "steps": draws.steps,
     }
+
+
+def seeds():
+    """What the global random states are, and what they give next."""
+    states = repr(random.getstate()), repr(np.random.get_state())  # noqa: NPY002
+    drawn = keras.random.uniform((4,)), tf.random.uniform((4,))
+    return [*states, *(values.numpy() for values in drawn)]
 
 
 def _hash(values):
     digest = hashlib.sha256()
     for value in values:
-        text = value if isinstance(value, str) else None
-        digest.update(value.tobytes() if text is None else text.encode())
+        content = value.encode() if isinstance(value, str) else value
+        digest.update(content if isinstance(content, bytes) else content.tobytes())
     return digest.hexdigest()
 
 
@@ -445,6 +461,7 @@ def run_case(number, kills, seed, control):
                 failed[problem] = failed.get(problem, 0) + 1
             shutil.rmtree(folder)
     return {
+        "number": number,
         "configuration": dataclasses.asdict(configuration),
         "kills": counts,
         "runs": runs,
@@ -474,11 +491,20 @@ def main():
     parser.add_argument("--kills", type=int, default=10, help="for each configuration")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--control", action="store_true", help="under BackupAndRestore")
+    parser.add_argument("--processes", type=int, default=1)
     arguments = parser.parse_args()
-    for number in arguments.configurations:
-        case = run_case(number, arguments.kills, arguments.seed, arguments.control)
-        sys.stdout.write(json.dumps({"number": number, **case}) + "\n")
-        sys.stdout.flush()
+    case = functools.partial(
+        run_case,
+        kills=arguments.kills,
+        seed=arguments.seed,
+        control=arguments.control,
+    )
+    gc.freeze()  # or each child walks, and so copies, all that was imported
+    # The workers are forked before TensorFlow runs, too.
+    with multiprocessing.get_context("fork").Pool(arguments.processes) as pool:
+        for result in pool.imap(case, arguments.configurations):
+            sys.stdout.write(json.dumps(result) + "\n")
+            sys.stdout.flush()
 
 
 if __name__ == "__main__":

@@ -4,15 +4,15 @@ import json
 import subprocess
 import sys
 
-import keras
 import numpy as np
 import pytest
 
 from tests.models import compiled, mlp_with_dropout, state_of
 from workbench import checkpoints
-from workbench.checkpoints import store
 
-KILLS = 6
+KILLS = 12  # of each
+# Of the harness's 27: each pair of optimizer, layer, rate and extra, and all data.
+CONFIGURATIONS = [0, 3, 6, 10, 13, 16, 20, 23, 26]
 
 
 def digits_of(digits, count=200):
@@ -34,17 +34,21 @@ def assert_same_state(model, other):
         np.testing.assert_array_equal(mine, wanted)
 
 
-@pytest.mark.parametrize("number", [0, 13, 20, 24])
-def test_killed_anywhere_it_ends_in_the_same_bits(number):
+def test_killed_anywhere_it_ends_in_the_same_bits():
     """SIGKILL from outside at random moments, and inside writes to the disk."""
     command = [sys.executable, "-m", "tests.kill_harness", "--seed", "3"]
-    command += ["--configurations", str(number), "--kills", str(KILLS)]
+    command += ["--configurations", *map(str, CONFIGURATIONS)]
+    command += ["--kills", str(KILLS), "--processes", "2"]
     run = subprocess.run(command, capture_output=True, check=False, text=True)
     assert run.returncode == 0, run.stderr
-    case = json.loads(run.stdout.splitlines()[-1])
-    assert sum(case["kills"].values()) >= KILLS
-    assert case["different"] == 0, case
-    assert (case["twice"], case["lost"]) == (0, 0)
+    cases = [json.loads(line) for line in run.stdout.splitlines()]
+    assert [case["number"] for case in cases] == CONFIGURATIONS
+    kills = [case["kills"] for case in cases]
+    assert sum(sum(kinds.values()) for kinds in kills) >= 100
+    assert sum(kinds["write"] for kinds in kills) > 20
+    for case in cases:
+        assert case["different"] == 0, case
+        assert (case["twice"], case["lost"]) == (0, 0), case
 
 
 def test_a_finished_training_gives_its_history_and_more_epochs_go_on(tmp_path, digits):
@@ -72,26 +76,6 @@ def test_a_damaged_checkpoint_is_reported_and_the_one_before_used(
     with pytest.warns(UserWarning, match="is damaged"):
         model, _ = train(digits, tmp_path / "damaged")
     assert_same_state(wanted, model)
-
-
-def test_every_changed_byte_of_a_checkpoint_is_noticed(tmp_path):
-    x, y = np.ones((8, 2), "float32"), np.ones((8, 1), "float32")
-    model = keras.Sequential([keras.Input((2,)), keras.layers.Dense(1)])
-    model.compile("sgd", "mse")
-    checkpoints.fit(model, (x, y), filepath=tmp_path / "runs", epochs=1, keep=1)
-    (found,) = checkpoints.list_checkpoints(tmp_path / "runs")
-    rng = np.random.default_rng(0)
-    for file in sorted(found.path.iterdir()):
-        content = file.read_bytes()
-        for _ in range(150):
-            changed = bytearray(content)
-            place = int(rng.integers(len(content)))
-            changed[place] ^= int(rng.integers(1, 256))
-            file.write_bytes(changed if rng.random() < 0.7 else content[:place])
-            with pytest.raises(checkpoints.DamagedError):
-                store.read(found.path)
-        file.write_bytes(content)
-    store.read(found.path)
 
 
 def test_another_model_or_other_data_are_refused(tmp_path, digits):

@@ -11,8 +11,14 @@ from keras.src.saving import saving_lib
 from keras.src.saving.keras_saveable import KerasSaveable
 from keras.src.utils import naming
 
-from workbench.checkpoints.rates import describe_change, rate_of, rate_variable
+from workbench.checkpoints.rates import (
+    describe_change,
+    optimizer_of,
+    rate_of,
+    rate_variable,
+)
 
+_UNBUILT = 2  # arrays of an optimizer that is not built: the step and the rate
 _CALLS = {
     "keras": "A .keras file, loaded by model.load_weights.",
     "weights": "A file of weights, loaded by model.load_weights.",
@@ -83,7 +89,7 @@ def _optimizer(file, model, *, is_built_first):
     groups = {name for name in file if name == "optimizer"}
     if not groups:
         return "lost", "the file has none"
-    if model.optimizer is None:
+    if optimizer_of(model) is None:
         return "lost", "the model is not compiled"
     if not model.optimizer.built and not is_built_first:
         return "lost", (
@@ -96,11 +102,17 @@ def _optimizer(file, model, *, is_built_first):
         there = len(file.get(f"{path}/vars", {}))
         here = len(_saved_variables(part, model))
         if there != here:
-            return "lost", (
-                f"{here} arrays here and {there} in the file, so Keras skips them with "
-                "a warning; a schedule has one array less than a number"
-            )
+            why = f"{here} arrays here and {there} in the file, so Keras skips them"
+            return "lost", f"{why} with a warning{_reason(here, there)}"
     return "kept", "all of its arrays"
+
+
+def _reason(here, there):
+    if there <= _UNBUILT < here:
+        return "; the file's optimizer had not done a step"
+    if abs(here - there) == 1:
+        return "; a schedule has one array less than a number"
+    return ""
 
 
 def _saved_variables(optimizer, model):
@@ -114,7 +126,9 @@ def _saved_variables(optimizer, model):
 
 def _rate(file, model, fate):
     if fate != "kept":
-        here = rate_of(model) if model.optimizer else None
+        if optimizer_of(model) is None:
+            return "lost", "the model is not compiled"
+        here = rate_of(model)
         stays = "the schedule" if here is None else f"{here:g}"
         return "lost", f"{stays} of this model stays, and begins anew"
     variable = rate_variable(model)

@@ -1,7 +1,12 @@
 """What going on from a checkpoint of `fit` would keep."""
 
 from workbench.checkpoints import identity
-from workbench.checkpoints.rates import describe_change, rate_of, rate_variable
+from workbench.checkpoints.rates import (
+    describe_change,
+    optimizer_of,
+    rate_of,
+    rate_variable,
+)
 from workbench.checkpoints.store import MANIFEST, DamagedError, Store, read
 
 
@@ -52,7 +57,7 @@ def explain_own(path, model):
 
 
 def _refusal(model, manifest):
-    if not model.compiled or model.optimizer is None:
+    if not model.compiled or optimizer_of(model) is None:
         return "the model is not compiled"
     if not model.built:
         return None  # `fit` builds it, and then compares

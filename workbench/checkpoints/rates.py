@@ -10,9 +10,15 @@ def innermost(optimizer):
     return optimizer
 
 
+def optimizer_of(model):
+    """Returns the model's optimizer; None if it is not compiled."""
+    return getattr(model, "optimizer", None)  # Keras sets it in `compile` alone
+
+
 def rate_variable(model):
     """Returns the variable with a rate compiled as a number; None for a schedule."""
-    rate = innermost(model.optimizer)._learning_rate if model.optimizer else None
+    optimizer = optimizer_of(model)
+    rate = innermost(optimizer)._learning_rate if optimizer else None
     return rate if isinstance(rate, keras.Variable) else None
 
 
