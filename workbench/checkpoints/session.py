@@ -189,8 +189,8 @@ class Session(Stepping):
 
         What ends `fit` otherwise, such as `EarlyStopping`, ends the training.
         """
+        # From any thread: what ends training is set between two steps.
         self.interrupted = True
-        self.model.stop_training = True
 
     def _build(self):
         """Makes every variable before the first step: a restored value needs one."""

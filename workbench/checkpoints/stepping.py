@@ -72,6 +72,8 @@ class Stepping:
         if self._frozen:
             return
         stopped = bool(self.model.stop_training) and not self.interrupted
+        if self.interrupted:
+            self.model.stop_training = True
         last = epoch + 1 == self.epochs
         steps = (epoch + 1) * self._feed.steps_per_epoch
         if last or stopped or self.interrupted or self._due(steps):
