@@ -29,7 +29,7 @@ def run(session, candidates, progress):
         for index in range(session.epochs):
             epoch = session.feed.epoch(index)
             if index == 0:
-                _start(session, units, epoch)
+                _start(session, units, epoch, progress)
             _run_epoch(session, units, epoch, before, progress)
             before += len(epoch.sizes)
     except KeyboardInterrupt:
@@ -45,12 +45,13 @@ def run(session, candidates, progress):
     return results, interrupted
 
 
-def _start(session, units, epoch):
+def _start(session, units, epoch, progress):
     """Tries the first steps; in place, what cannot run gives way to slower units."""
     first = epoch.orders[0][:_FIRST_CHUNK]
     waiting, units[:] = list(units), []
     while waiting:
         unit = waiting.pop(0)
+        progress.add(0)  # tracing takes seconds; who wants to end it is heard before
         try:
             if not unit.finished_early:
                 unit.advance(epoch.data, first)
