@@ -12,6 +12,9 @@ GPU_EXTRA := $(if $(GPU),$(comma)gpu)
 # Inside containers people are root, and Jupyter refuses root unless told.
 AS_ROOT := $(if $(filter 0,$(shell id -u)),--allow-root)
 
+# More than cores: many tests wait for a browser, a kernel or a process.
+WORKERS ?= 3
+
 # Nothing on the page asks the outside world for news.
 ANNOUNCEMENTS := @jupyterlab/apputils-extension:announcements
 
@@ -22,7 +25,7 @@ lab: $(VENV)/.lab$(GPU)
 		--LabApp.default_url=/lab/tree/notebooks/00_index.ipynb
 
 test: $(VENV)/.test$(GPU) lint
-	$(BIN)/python -m pytest -n 2 --dist loadfile
+	$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile
 
 lint: $(VENV)/.test$(GPU)
 	$(BIN)/ruff check .
