@@ -13,6 +13,7 @@ import urllib.request
 
 import jupyter_client
 import nbformat
+from playwright.sync_api import TimeoutError as PageTimeoutError
 from playwright.sync_api import sync_playwright
 
 ROOT = pathlib.Path(__file__).parents[2]
@@ -30,6 +31,11 @@ _ALL_HAVE_RUN = """() => {
     return cells.every(cell => cell.model.executionCount)
         || cells.some(cell => cell.model.outputs.toJSON()
             .some(output => output.output_type === "error"));
+}"""
+_NONE_RUNS = """() => {
+    const panel = jupyterapp.shell.currentWidget;
+    return panel.sessionContext.session.kernel.status === "idle"
+        && panel.content.widgets.every(cell => !cell.model.executionCount);
 }"""
 _KERNEL_IS_READY = """() => {
     const kernel = jupyterapp.shell.currentWidget?.sessionContext?.session?.kernel;
@@ -138,8 +144,18 @@ class Lab:
 
     def run_all(self, seconds=180):
         """Runs all cells; waits until each has run, or one has failed."""
+        end = time.monotonic() + seconds
         self.command("notebook:run-all-cells")
-        self.page.wait_for_function(_ALL_HAVE_RUN, timeout=1000 * seconds)
+        while True:
+            try:
+                self.page.wait_for_function(_ALL_HAVE_RUN, timeout=10_000)
+                break
+            except PageTimeoutError:
+                if time.monotonic() > end:
+                    raise
+                # Now and then a page that is still being laid out drops the command.
+                if self.page.evaluate(_NONE_RUNS):
+                    self.command("notebook:run-all-cells")
         self.page.wait_for_function(_KERNEL_IS_READY)
 
     def restart_kernel(self):
