@@ -13,10 +13,9 @@ class PipelineFeed(Feed):
     """A `tf.data.Dataset`, repeated; its iterator is saved where an epoch begins.
 
     Within the epoch the batches before the place are read again. TensorFlow can save
-    an iterator anywhere, but when a shuffle has seen its last element and still holds
-    some, what it saves leads to another order in the next epoch. So it does, now and
-    then, when a shuffled data set is read ahead: such a one, with `prefetch` or with
-    parallel calls, is read again from its beginning, which is exact and takes longer.
+    an iterator anywhere, but what it saves of a shuffle leads, now and then, to another
+    order: a shuffled data set is read again from its beginning, which is exact and
+    takes longer.
 
     Args:
         data: Batched `tf.data.Dataset`.
@@ -58,7 +57,7 @@ class PipelineFeed(Feed):
                 "`steps_per_epoch` does not end where the data set does: to go on, it "
                 "is read again from its beginning"
             )
-        elif shuffles and _reads_ahead(graph):
+        elif shuffles:
             self._policy = None
         else:
             self._probe()
@@ -137,10 +136,6 @@ def _graph(dataset):
     with contextlib.suppress(tf.errors.OpError):
         graph.ParseFromString(dataset._as_serialized_graph().numpy())
     return graph
-
-
-def _reads_ahead(graph):
-    return any("Prefetch" in n.op or "Parallel" in n.op for n in graph.node)
 
 
 def _shuffles(graph):
