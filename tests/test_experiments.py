@@ -22,6 +22,7 @@ from workbench.experiments import (
     sessions,
     tails,
 )
+from workbench.regularization import ProximalL1, set_constraint
 from workbench.steps import progress
 
 layers, optimizers, regularizers = keras.layers, keras.optimizers, keras.regularizers
@@ -111,6 +112,8 @@ def fit(build, data, variant, epochs, validation=None):
     for variable in model.trainable_variables:
         if variable.name == "kernel" and variant.penalty is not None:
             variable.regularizer = variant.penalty
+    if variant.constraint is not None:
+        set_constraint(model, variant.constraint)
     losses, logs = Losses(), {}
     for epoch in range(epochs):
         order = np.random.default_rng((0, epoch)).permutation(len(data[0]))
@@ -258,6 +261,30 @@ def test_vectorized_and_compiled(monkeypatch):
         "adam": Variant(optimizers.Adam(0.01), penalty=regularizers.L1(0.001)),
     }
     assert_equal_to_fit(mlp, ROWS, variants, "vectorized")
+
+
+@pytest.mark.parametrize("worth_compiling", [0, 1e18])
+@pytest.mark.parametrize("apart", [False, True])
+def test_constraints_of_some_variants_alone(monkeypatch, worth_compiling, apart):
+    monkeypatch.setattr(sessions, "_WORTH_COMPILING", worth_compiling)
+    monkeypatch.setattr(tails, "_SMALL", 0)
+    sgd = optimizers.SGD
+    variants = {
+        "free": Variant(sgd(0.3)),
+        "tight": Variant(sgd(0.3), constraint=keras.constraints.MaxNorm(0.2)),
+        "wide": Variant(sgd(0.2), constraint=keras.constraints.MaxNorm(0.9)),
+        "sparse": Variant(sgd(0.2), constraint=ProximalL1(0.01)),
+        "penalized": Variant(sgd(0.3), penalty=regularizers.L1(0.001)),
+    }
+    if apart:  # what is constrained does not stand together
+        names = ("tight", "free", "wide", "penalized", "sparse")
+        variants = {name: variants[name] for name in names}
+    comparison = assert_equal_to_fit(mlp, ROWS, variants, "vectorized")
+    kernel = comparison.weights("tight")[0]
+    assert np.linalg.norm(kernel, axis=0).max() < 0.2001
+    assert np.linalg.norm(comparison.weights("free")[0], axis=0).max() > 0.3
+    assert (comparison.weights("sparse")[0] == 0).any()
+    assert not (comparison.weights("wide")[0] == 0).any()
 
 
 @pytest.mark.parametrize("small", [0, 2e5])

@@ -54,6 +54,27 @@ def slots_of(things):
     return [_slots_on([own[k] for own in things]) for k in range(len(things[0]))]
 
 
+def neighbours(slots_by_kernel):
+    """Finds the slots of which variants next to each other make use, and no others.
+
+    To constrain all and keep what is not theirs reads and writes every weight again.
+
+    Args:
+        slots_by_kernel: List per kernel of list of `Slot`.
+
+    Returns:
+        Dict of `(k, j)`, slot j of kernel k, -> `(first, last)`, variants from `first`
+        up to `last`, which is not one of them.
+    """
+    found = {}
+    for k, slots in enumerate(slots_by_kernel):
+        for j, slot in enumerate(slots):
+            members = np.flatnonzero(slot.numbers.get(ACTIVE, ()))
+            if len(members) and members[-1] - members[0] == len(members) - 1:
+                found[k, j] = int(members[0]), int(members[-1]) + 1
+    return found
+
+
 def _slots_on(things):
     groups, linear = {}, {}
     for i, thing in enumerate(things):

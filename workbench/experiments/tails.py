@@ -9,10 +9,9 @@ import numpy as np
 import tensorflow as tf
 
 from workbench.clipping import tensors
-from workbench.experiments import functional, mixing, settings
+from workbench.experiments import functional, mixing, settings, squares
+from workbench.experiments.vectorizing import vectorized
 
-# Sums of squares in float32 are quick; outside this range they are redone in float64.
-_SMALLEST, _LARGEST = 1e-30, 1e37
 # Below as many numbers float64 costs less than to trace the choice.
 _SMALL = 2e5
 
@@ -42,6 +41,7 @@ class Tail:
         self.rate_index = _rate_index(self.optimizer)
         size = sum(int(np.prod(v.shape)) for v in template.model.trainable_variables)
         self.small = size * self.count < _SMALL
+        self.sliced = {} if self.small else mixing.neighbours(constraints)
         self.keras_clip = first.keras_clip
         self.linear = first.optimizer_class is keras.optimizers.SGD and (
             not self.keras_clip
@@ -81,12 +81,14 @@ class Tail:
 
             def exact():
                 # From the parts: a branch that reads the sum would have it written out.
-                return mapped(lambda a: _exact_squares(self._add_penalty(*a)[1]), parts)
+                return mapped(lambda a: squares.exact(self._add_penalty(*a)[1]), parts)
 
-            sums = _squares(mapped, gradients, exact)
+            sums = squares.squared_norms(mapped, gradients, exact)
             new, norm, after = mapped(
                 lambda a: self._apply(*a), (state, gradients, sparse, sums, rate, hyper)
             )
+            if self.count > 1:
+                new = self._constrain_slices(new[0], rate, hyper), *new[1:]
         if self.clip is not None:
             # As `ClippedOptimizer` does.
             new, after = _leave_out(mapped, new, state, after)
@@ -94,7 +96,7 @@ class Tail:
 
     def _do_at_once(self, state, gradients, sparse, rate, hyper):
         penalty, gradients = self._add_penalty(state[0], gradients, hyper)
-        sums = _exact_squares(gradients)
+        sums = squares.exact(gradients)
         new, norm, after = self._apply(state, gradients, sparse, sums, rate, hyper)
         return new, penalty, norm, after
 
@@ -140,12 +142,39 @@ class Tail:
         for k, slots in enumerate(self.constraints):
             i = self.template.kernels[k]
             for j, slot in enumerate(slots):
+                if self.count > 1 and (k, j) in self.sliced:
+                    continue
                 values = self._live_values(("constraint", k, j), hyper)
                 own = values.pop(mixing.ACTIVE, None)
                 if settings.follows_rate(slot.thing):
                     values["learning_rate"] = rate
                 new = _with_attributes(slot.thing, values)(weights[i])
                 weights[i] = new if own is None else _chosen(own, new, weights[i])
+        return weights
+
+    def _constrain_slices(self, weights, rate, hyper):
+        """Constrains kernels of the variants alone that have such a constraint."""
+        weights = list(weights)
+        for (k, j), (first, last) in self.sliced.items():
+            i, thing = self.template.kernels[k], self.constraints[k][j].thing
+
+            def constrain(arguments, part=("constraint", k, j), thing=thing):
+                weight, rate, hyper = arguments
+                values = self._live_values(part, hyper)
+                values.pop(mixing.ACTIVE)
+                if settings.follows_rate(thing):
+                    values["learning_rate"] = rate
+                return _with_attributes(thing, values)(weight)
+
+            own = [weights[i], rate, hyper]
+            own = tf.nest.map_structure(lambda t, a=first, b=last: t[a:b], own)
+            weights[i] = tf.raw_ops.TensorStridedSliceUpdate(
+                input=weights[i],
+                begin=[first],
+                end=[last],
+                strides=[1],
+                value=vectorized(constrain, own),
+            )
         return weights
 
     def _apply(self, state, gradients, sparse, sums, rate, hyper):
@@ -174,7 +203,7 @@ class Tail:
         after = clipped.squares
         if after is None or (self.keras_clip and optimizer.applied is not None):
             applied = [g for g in optimizer.applied if g is not None]
-            after = _quick_squares([tensors.densify(g) for g in applied])
+            after = squares.quick([tensors.densify(g) for g in applied])
         after = tf.sqrt(tf.reduce_sum(after)) * tf.cast(optimizer.scale, tf.float64)
         return (weights, slots, past), norm, after
 
@@ -218,35 +247,6 @@ def initial_past(candidate):
 
 def _rate_index(optimizer):
     return [v is optimizer._learning_rate for v in optimizer.variables].index(True)
-
-
-def _squares(mapped, gradients, exact):
-    """Computes squared norms, float64 `(…, V)`, in float32 where that will do."""
-    sums = mapped(_quick_squares, gradients)
-    same = tf.math.is_nan(sums) | (sums == 0)
-    usual = same | ((sums > _SMALLEST) & (sums < _LARGEST))
-    return tf.cond(
-        tf.reduce_all(usual),
-        lambda: sums,
-        exact,
-    )
-
-
-def _quick_squares(gradients):
-    """Computes squared norms, float64 `(V,)`, from sums in float32."""
-    sums = []
-    for gradient in gradients:
-        squares = tf.square(gradient)
-        if gradient.shape.rank > 1:
-            # XLA adds rows of numbers at once, but single numbers one by one.
-            squares = tf.reduce_sum(squares, axis=range(gradient.shape.rank - 1))
-        sums.append(tf.reduce_sum(tf.cast(squares, tf.float64)))
-    return tf.stack(sums)
-
-
-def _exact_squares(gradients):
-    wide = [tf.cast(gradient, tf.float64) for gradient in gradients]
-    return tf.stack([tf.reduce_sum(tf.square(values)) for values in wide])
 
 
 def _leave_out(mapped, new, old, after):
