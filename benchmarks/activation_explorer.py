@@ -12,7 +12,6 @@ import argparse
 import pathlib
 import tempfile
 
-import nbformat
 import numpy as np
 
 from tests.browser.lab import Lab
@@ -90,15 +89,7 @@ def main():
     parser.add_argument("--rounds", type=int, default=20)
     rounds = parser.parse_args().rounds
     with tempfile.TemporaryDirectory() as folder, Lab(pathlib.Path(folder)) as lab:
-        cells = [nbformat.v4.new_code_cell(s.strip()) for s in (SETUP, PANEL)]
-        kernel = {"name": "python3", "display_name": "Python 3", "language": "python"}
-        notebook = nbformat.v4.new_notebook(
-            cells=cells, metadata={"kernelspec": kernel}
-        )
-        nbformat.write(notebook, pathlib.Path(folder, NAME))
-        lab.open(NAME)
-        lab.run_all()
-        assert lab.errors() == []
+        lab.run_notebook(NAME, SETUP, PANEL)
         measure(lab, rounds)
 
 

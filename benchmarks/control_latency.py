@@ -13,7 +13,6 @@ import sys
 import tempfile
 import time
 
-import nbformat
 import numpy as np
 
 from tests.browser.lab import Lab
@@ -63,13 +62,8 @@ def measure(version):
             + [f"--target={kernel}", *packages],
             check=True,
         )
-        notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(SOURCE)])
-        # Without a kernel's name JupyterLab asks for one.
-        notebook.metadata.kernelspec = {"name": "python3", "display_name": "Python 3"}
-        nbformat.write(notebook, folder / "latency.ipynb")
         with Lab(folder, search_path=[kernel]) as lab:
-            lab.open("latency.ipynb")
-            lab.run_all()
+            lab.run_notebook("latency.ipynb", SOURCE)
             return _press(lab)
 
 

@@ -17,6 +17,7 @@ from playwright.sync_api import TimeoutError as PageTimeoutError
 from playwright.sync_api import sync_playwright
 
 ROOT = pathlib.Path(__file__).parents[2]
+PANEL = ".jp-OutputArea-output .widget-vbox"
 FLAGS = [
     "--no-sandbox",
     "--disable-gpu",
@@ -158,6 +159,18 @@ class Lab:
                     self.command("notebook:run-all-cells")
         self.page.wait_for_function(_KERNEL_IS_READY)
 
+    def run_notebook(self, name, *sources):
+        """Writes a notebook of code cells, opens it, and runs it without an error."""
+        cells = [nbformat.v4.new_code_cell(source.strip()) for source in sources]
+        # Without a kernel's name JupyterLab asks for one.
+        kernel = {"name": "python3", "display_name": "Python 3", "language": "python"}
+        notebook = nbformat.v4.new_notebook(cells=cells)
+        notebook.metadata.kernelspec = kernel
+        nbformat.write(notebook, self.folder / name)
+        self.open(name)
+        self.run_all()
+        assert self.errors() == []
+
     def restart_kernel(self):
         """Restarts the kernel and clears the page, as on the next day."""
         self.page.evaluate(_RESTART)
@@ -201,11 +214,26 @@ class Lab:
             raise RuntimeError(f"{value['ename']}: {value['evalue']}")
         return json.loads(eval(value["data"]["text/plain"]))  # noqa: S307, a repr of str
 
+    def requests_outside(self):
+        """Returns the addresses that were asked for and are not this server's."""
+        own = (self.url, "data:", "blob:", "ws://127.0.0.1")
+        return [url for url in self.requests if not url.startswith(own)]
+
+    def show(self, name):
+        """Takes a picture with the first panel at the top of the page."""
+        self.page.locator(PANEL).first.evaluate("node => node.scrollIntoView()")
+        self.screenshot(name)
+
     def screenshot(self, name):
         """Takes a picture of the page, where WORKBENCH_SCREENSHOTS names a folder."""
         folder = os.environ.get("WORKBENCH_SCREENSHOTS")
         if folder:
             self.page.screenshot(path=pathlib.Path(folder) / f"{name}.png")
+
+
+def button(place, name):
+    """Returns the button of a name in a part of the page."""
+    return place.get_by_role("button", name=name)
 
 
 def wait_for(condition, seconds=60):

@@ -1,6 +1,5 @@
 """The activation explorer, driven by a mouse in JupyterLab."""
 
-import nbformat
 import pytest
 
 from tests.browser.lab import wait_for
@@ -76,14 +75,7 @@ bad
 @pytest.fixture(scope="module")
 def page(lab):
     """A notebook with explorers of a CNN, an LSTM, a transformer, a bad layer."""
-    sources = (SETUP, CNN, SEQUENCES, ATTENTION, BAD)
-    cells = [nbformat.v4.new_code_cell(source.strip()) for source in sources]
-    kernel = {"name": "python3", "display_name": "Python 3", "language": "python"}
-    notebook = nbformat.v4.new_notebook(cells=cells, metadata={"kernelspec": kernel})
-    nbformat.write(notebook, lab.folder / NAME)
-    lab.open(NAME)
-    lab.run_all()
-    assert lab.errors() == []
+    lab.run_notebook(NAME, SETUP, CNN, SEQUENCES, ATTENTION, BAD)
     return lab.page
 
 
@@ -246,5 +238,4 @@ def test_nan_and_outliers_have_colors_of_their_own(lab, page, explorer):
 
 
 def test_no_request_leaves_the_machine(lab, page):
-    own = (lab.url, "data:", "blob:", "ws://127.0.0.1")
-    assert [url for url in lab.requests if not url.startswith(own)] == []
+    assert lab.requests_outside() == []

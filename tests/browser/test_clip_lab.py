@@ -2,13 +2,11 @@
 
 import time
 
-import nbformat
 import pytest
 
-from tests.browser.lab import wait_for
+from tests.browser.lab import PANEL, button, wait_for
 
 NAME = "clip_lab.ipynb"
-PANEL = ".jp-OutputArea-output .widget-vbox"
 SETUP = """
 from workbench.logs import quiet
 
@@ -39,25 +37,9 @@ lab
 @pytest.fixture(scope="module")
 def panel(lab):
     """A notebook with Clip Lab on a net that explodes, and the panel on its page."""
-    cells = [nbformat.v4.new_code_cell(source.strip()) for source in (SETUP, LAB)]
-    kernel = {"name": "python3", "display_name": "Python 3", "language": "python"}
-    notebook = nbformat.v4.new_notebook(cells=cells, metadata={"kernelspec": kernel})
-    nbformat.write(notebook, lab.folder / NAME)
-    lab.open(NAME)
-    lab.run_all()
-    assert lab.errors() == []
-    show(lab, "clip_lab_ready")
+    lab.run_notebook(NAME, SETUP, LAB)
+    lab.show("clip_lab_ready")
     return lab.page.locator(PANEL).first
-
-
-def show(lab, name):
-    """Scrolls the panel to the top of the page, for the picture's sake."""
-    lab.page.locator(PANEL).first.evaluate("node => node.scrollIntoView()")
-    lab.screenshot(name)
-
-
-def button(panel, name):
-    return panel.get_by_role("button", name=name)
 
 
 def status(panel):
@@ -73,7 +55,7 @@ def test_nan_is_told_in_words_with_a_way_on(lab, panel):
     assert "The gradient had exploded" in text
     wait_for(lambda: "Paused" in status(panel))
     wait_for(lambda: "Inf at step" in panel.locator("img").get_attribute("alt"))
-    show(lab, "clip_lab_nan")
+    lab.show("clip_lab_nan")
     button(panel, "and start again").click()
     wait_for(lambda: lab.evaluate("len(lab.run.records)") > 30)
     assert lab.evaluate("lab.method") == "by global norm"
@@ -108,7 +90,7 @@ def test_the_slider_acts_on_the_next_step_of_the_running_training(lab, panel):
     image = panel.locator("img").first
     shown = image.get_attribute("src")
     wait_for(lambda: image.get_attribute("src") != shown)
-    show(lab, "clip_lab_running")
+    lab.show("clip_lab_running")
 
 
 def test_pause_resume_and_stop(lab, panel):
@@ -149,5 +131,4 @@ def test_the_model_itself_is_as_it_was(lab, panel):
 
 
 def test_no_request_leaves_the_machine(lab, panel):
-    own = (lab.url, "data:", "blob:", "ws://127.0.0.1")
-    assert [url for url in lab.requests if not url.startswith(own)] == []
+    assert lab.requests_outside() == []

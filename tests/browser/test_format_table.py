@@ -2,14 +2,12 @@
 
 import re
 
-import nbformat
 import pytest
 
 from tests import hostile
-from tests.browser.lab import wait_for
+from tests.browser.lab import PANEL, wait_for
 
 NAME = "format_table.ipynb"
-PANEL = ".jp-OutputArea-output .widget-vbox"
 ROW = re.compile(r"^(\.keras|\.npz|SavedModel)")
 SETUP = """
 from workbench.logs import quiet
@@ -38,13 +36,7 @@ def panel(lab):
     files.mkdir()
     config = hostile.sequential(hostile.dense(), hostile.PAYLOADS["lambda"])
     (files / "bad.keras").write_bytes(hostile.zipped(hostile.keras_members(config)))
-    cells = [nbformat.v4.new_code_cell(source.strip()) for source in (SETUP, TABLE)]
-    kernel = {"name": "python3", "display_name": "Python 3", "language": "python"}
-    notebook = nbformat.v4.new_notebook(cells=cells, metadata={"kernelspec": kernel})
-    nbformat.write(notebook, lab.folder / NAME)
-    lab.open(NAME)
-    lab.run_all()
-    assert lab.errors() == []
+    lab.run_notebook(NAME, SETUP, TABLE)
     return lab.page.locator(PANEL).first
 
 
@@ -87,5 +79,4 @@ def test_what_was_written_can_be_looked_into(lab, panel):
 
 
 def test_no_request_leaves_the_machine(lab, panel):
-    own = (lab.url, "data:", "blob:", "ws://127.0.0.1")
-    assert [url for url in lab.requests if not url.startswith(own)] == []
+    assert lab.requests_outside() == []

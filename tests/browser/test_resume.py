@@ -3,14 +3,12 @@
 import os
 import pathlib
 
-import nbformat
 import pytest
 
-from tests.browser.lab import wait_for
+from tests.browser.lab import PANEL, button, wait_for
 from workbench.checkpoints import list_checkpoints
 
 NAME = "resume.ipynb"
-PANELS = ".jp-OutputArea-output .widget-vbox"
 SETUP = """
 from workbench.logs import quiet
 
@@ -60,7 +58,7 @@ run = make_run("run", Slow())
 monitor = TrainingMonitor(run)
 monitor
 """
-PANEL = """
+RESUME = """
 panel = ResumePanel(run)
 panel
 """
@@ -70,19 +68,8 @@ STEPS = 240
 @pytest.fixture(scope="module")
 def notebook(lab):
     """The notebook with the monitor of a run and the panel of its folder, all run."""
-    sources = SETUP, RUN, PANEL
-    cells = [nbformat.v4.new_code_cell(source.strip()) for source in sources]
-    kernel = {"name": "python3", "display_name": "Python 3", "language": "python"}
-    notebook = nbformat.v4.new_notebook(cells=cells, metadata={"kernelspec": kernel})
-    nbformat.write(notebook, lab.folder / NAME)
-    lab.open(NAME)
-    lab.run_all()
-    assert lab.errors() == []
+    lab.run_notebook(NAME, SETUP, RUN, RESUME)
     return lab
-
-
-def button(lab, name):
-    return lab.page.locator(PANELS).get_by_role("button", name=name).first
 
 
 def statuses(lab):
@@ -91,7 +78,7 @@ def statuses(lab):
 
 def test_a_restart_in_the_middle_changes_nothing(notebook):
     lab = notebook
-    button(lab, "Start").click()
+    button(lab.page.locator(PANEL), "Start").first.click()
     wait_for(lambda: lab.evaluate("len(run.records)") > 90)
     lab.restart_kernel()
     saved = list_checkpoints(lab.folder / "run")[-1].steps
@@ -101,7 +88,7 @@ def test_a_restart_in_the_middle_changes_nothing(notebook):
     assert lab.evaluate("len(run.records)") == 0
     wait_for(lambda: any(f"goes on after step {saved}" in t for t in statuses(lab)))
     lab.screenshot("resume_next_day")
-    button(lab, "Continue").click()
+    button(lab.page.locator(PANEL), "Continue").first.click()
     wait_for(lambda: any("Finished · step 240 of 240" in t for t in statuses(lab)))
     lab.evaluate("globals().update(whole=make_run('whole').start())")
     wait_for(lambda: lab.evaluate("whole.state") == "finished")
@@ -112,7 +99,7 @@ def test_a_restart_in_the_middle_changes_nothing(notebook):
 def test_the_panel_shows_the_checkpoints_and_branches(notebook):
     lab = notebook
     wait_for(lambda: any("is the end of training" in t for t in statuses(lab)))
-    table = lab.page.locator(f"{PANELS} table").last
+    table = lab.page.locator(f"{PANEL} table").last
     wait_for(lambda: table.locator("tbody tr").count() == 3)
     wait_for(lambda: table.inner_text().count("every byte") == 3)
     found = list_checkpoints(lab.folder / "run")
@@ -123,7 +110,7 @@ def test_the_panel_shows_the_checkpoints_and_branches(notebook):
     field = lab.page.get_by_role("textbox", name="New folder")
     field.fill("other")
     field.press("Enter")
-    button(lab, "Branch").click()
+    button(lab.page.locator(PANEL), "Branch").first.click()
     wait_for(lambda: any("A branch is in other" in text for text in statuses(lab)))
     (copy,) = list_checkpoints(lab.folder / "other")
     assert copy.steps == 225
@@ -135,10 +122,9 @@ def save_picture(lab):
     """Takes the panel's picture alone, where WORKBENCH_SCREENSHOTS names a folder."""
     folder = os.environ.get("WORKBENCH_SCREENSHOTS")
     if folder:
-        panel = lab.page.locator(f"{PANELS}:has(table)").first
+        panel = lab.page.locator(f"{PANEL}:has(table)").first
         panel.screenshot(path=pathlib.Path(folder) / "resume_panel.png")
 
 
 def test_no_request_leaves_the_machine(notebook):
-    own = (notebook.url, "data:", "blob:", "ws://127.0.0.1")
-    assert [url for url in notebook.requests if not url.startswith(own)] == []
+    assert notebook.requests_outside() == []

@@ -1,12 +1,10 @@
 """Schedule Studio, driven by a mouse in JupyterLab while a copy of a model trains."""
 
-import nbformat
 import pytest
 
-from tests.browser.lab import wait_for
+from tests.browser.lab import PANEL, button, wait_for
 
 NAME = "schedule_studio.ipynb"
-PANEL = ".jp-OutputArea-output .widget-vbox"
 SETUP = """
 from workbench.logs import quiet
 
@@ -34,25 +32,9 @@ studio
 @pytest.fixture(scope="module")
 def panel(lab):
     """A notebook with the panel, and the panel on its page."""
-    cells = [nbformat.v4.new_code_cell(source.strip()) for source in (SETUP, STUDIO)]
-    kernel = {"name": "python3", "display_name": "Python 3", "language": "python"}
-    notebook = nbformat.v4.new_notebook(cells=cells, metadata={"kernelspec": kernel})
-    nbformat.write(notebook, lab.folder / NAME)
-    lab.open(NAME)
-    lab.run_all()
-    assert lab.errors() == []
-    show(lab, "schedule_studio_ready")
+    lab.run_notebook(NAME, SETUP, STUDIO)
+    lab.show("schedule_studio_ready")
     return lab.page.locator(PANEL).first
-
-
-def show(lab, name):
-    """Scrolls the panel to the top of the page, for the picture's sake."""
-    lab.page.locator(PANEL).first.evaluate("node => node.scrollIntoView()")
-    lab.screenshot(name)
-
-
-def button(panel, name):
-    return panel.get_by_role("button", name=name)
 
 
 def picture(panel):
@@ -76,7 +58,7 @@ def test_an_edited_schedule_is_previewed(lab, panel):
     wait_for(lambda: picture(panel) != before)
     image = panel.locator("img").first
     assert "exponential decay, the one that is used" in image.get_attribute("alt")
-    show(lab, "schedule_studio_edited")
+    lab.show("schedule_studio_edited")
 
 
 def test_what_is_impossible_is_told_and_taken_back(lab, panel):
@@ -86,7 +68,7 @@ def test_what_is_impossible_is_told_and_taken_back(lab, panel):
     assert "`schedule` must give finite rates" in alert.inner_text()
     field = panel.get_by_label("initial_learning_rate", exact=True)
     wait_for(lambda: field.input_value() == "0.1")
-    show(lab, "schedule_studio_refused")
+    lab.show("schedule_studio_refused")
     fill(panel, "decay_rate", "0.9")
     wait_for(lambda: lab.evaluate("studio.settings['decay_rate']") == 0.9)
     wait_for(lambda: panel.get_by_role("alert").count() == 0)
@@ -105,7 +87,7 @@ def test_the_training_follows_what_is_edited(lab, panel):
     assert rates[step] == pytest.approx(0.02 * 0.9 ** (step / 2500), rel=1e-4)
     before = picture(panel)
     wait_for(lambda: picture(panel) != before)
-    show(lab, "schedule_studio_training")
+    lab.show("schedule_studio_training")
 
 
 def test_the_slider_decides_the_rate_by_hand(lab, panel):
@@ -143,7 +125,7 @@ def test_going_back_draws_both_ways(lab, panel):
     same = "(lambda a, b: (a[:13] == b[:13]).all() and (a[13:30] != b[13:30]).all())"
     losses = "studio.branches[0].series('loss'), studio.branches[1].series('loss')"
     assert lab.evaluate(f"bool({same}({losses}))")
-    show(lab, "schedule_studio_branches")
+    lab.show("schedule_studio_branches")
 
 
 def test_the_model_itself_is_as_it_was(lab, panel):
@@ -153,5 +135,4 @@ def test_the_model_itself_is_as_it_was(lab, panel):
 
 
 def test_no_request_leaves_the_machine(lab, panel):
-    own = (lab.url, "data:", "blob:", "ws://127.0.0.1")
-    assert [url for url in lab.requests if not url.startswith(own)] == []
+    assert lab.requests_outside() == []

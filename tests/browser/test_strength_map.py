@@ -1,12 +1,10 @@
 """Strength Map, driven by a mouse in JupyterLab while a copy of a model trains."""
 
-import nbformat
 import pytest
 
-from tests.browser.lab import wait_for
+from tests.browser.lab import PANEL, button, wait_for
 
 NAME = "strength_map.ipynb"
-PANEL = ".jp-OutputArea-output .widget-vbox"
 SETUP = """
 from workbench.logs import quiet
 
@@ -34,23 +32,8 @@ panel
 @pytest.fixture(scope="module")
 def panel(lab):
     """A notebook with the panel, and the panel on its page."""
-    cells = [nbformat.v4.new_code_cell(source.strip()) for source in (SETUP, MAP)]
-    kernel = {"name": "python3", "display_name": "Python 3", "language": "python"}
-    notebook = nbformat.v4.new_notebook(cells=cells, metadata={"kernelspec": kernel})
-    nbformat.write(notebook, lab.folder / NAME)
-    lab.open(NAME)
-    lab.run_all()
-    assert lab.errors() == []
+    lab.run_notebook(NAME, SETUP, MAP)
     return lab.page.locator(PANEL).first
-
-
-def button(panel, name):
-    return panel.get_by_role("button", name=name)
-
-
-def show(lab, name):
-    lab.page.locator(PANEL).first.evaluate("node => node.scrollIntoView()")
-    lab.screenshot(name)
 
 
 def test_a_strength_moved_during_a_run_is_paid_by_the_next_step(lab, panel):
@@ -81,7 +64,7 @@ def test_a_strength_moved_during_a_run_is_paid_by_the_next_step(lab, panel):
     image = panel.locator("img").first
     shown = image.get_attribute("src")
     wait_for(lambda: image.get_attribute("src") != shown)
-    show(lab, "strength_map_running")
+    lab.show("strength_map_running")
     button(panel, "Stop").click()
     wait_for(lambda: "Stopped" in panel.get_by_role("status").inner_text())
 

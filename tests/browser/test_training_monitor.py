@@ -4,10 +4,9 @@ import time
 
 import pytest
 
-from tests.browser.lab import copy_notebook, wait_for
+from tests.browser.lab import PANEL, button, copy_notebook, wait_for
 
 NAME = "10_your_own_model.ipynb"
-PANEL = ".jp-OutputArea-output .widget-vbox"
 
 
 @pytest.fixture(scope="module")
@@ -22,10 +21,6 @@ def panel(lab):
     lab.screenshot("monitor_ready")
     assert lab.errors() == []
     return lab.page.locator(PANEL).first
-
-
-def button(panel, name):
-    return panel.get_by_role("button", name=name)
 
 
 def steps(lab):
@@ -94,9 +89,4 @@ def test_the_last_state_is_what_is_shown(lab, panel):
 
 
 def test_no_request_leaves_the_machine(lab, panel):
-    outside = [
-        url
-        for url in lab.requests
-        if not url.startswith((lab.url, "data:", "blob:", "ws://127.0.0.1"))
-    ]
-    assert outside == []
+    assert lab.requests_outside() == []
