@@ -190,7 +190,7 @@ def archives():
     for label, name in {
         "up": "../x",
         "deep-up": "assets/../../x",
-        "absolute": "/tmp/x",  # noqa: S108, a name in an archive
+        "absolute": "/x",
         "drive": "C:x",
         "backslash": "assets\\..\\x",
         "home": "~/x",
@@ -354,7 +354,7 @@ def tensors():
 def shards():
     for name, file in {
         "up": "../x.weights.h5",
-        "absolute": "/tmp/x.weights.h5",  # noqa: S108, a name in a list
+        "absolute": "/x.weights.h5",
         "missing": "x.weights.h5",
         "other": "x.txt",
         "linked": "hdf5-external-link.weights.h5",
