@@ -2,9 +2,7 @@
 
 import numpy as np
 from matplotlib import colormaps
-from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.figure import Figure
-from matplotlib.ticker import MaxNLocator, NullFormatter
+from matplotlib.ticker import MaxNLocator
 
 from workbench.plots import run
 from workbench.plots.clipping import ALARM, MOST_ROWS, joint, rows_of
@@ -27,8 +25,7 @@ class ClipFigure(run.RunFigure):
     """
 
     def __init__(self, width=9.6, height=5.4, dpi=90):
-        self.figure = Figure(figsize=(width, height), dpi=dpi)
-        self._canvas = FigureCanvasAgg(self.figure)
+        self._begin(width, height, dpi)
         places = {
             "loss": (0.065, 0.61, 0.40, 0.32),
             "norm": (0.54, 0.61, 0.44, 0.32),
@@ -44,30 +41,17 @@ class ClipFigure(run.RunFigure):
         self.axes = {
             name: self.figure.add_axes(place) for name, place in places.items()
         }
-        for axes, title in zip(self.axes.values(), titles, strict=True):
-            axes.set_title(title, loc="left", fontsize=10)
-            axes.tick_params(labelsize=8)
-            axes.xaxis.set_major_locator(MaxNLocator(5, integer=True))
+        self._name_axes(titles)
         for name in ("loss", "norm"):
             self.axes[name].grid(alpha=0.3)
-            self.axes[name].set_yscale("log")
-            self.axes[name].yaxis.set_minor_formatter(NullFormatter())
+            self._use_log(name)
         for name in ("before", "after"):
             self.axes[name].set_xlabel("step", fontsize=8)
             self.axes[name].set_yticks([])
-        self._waiting = self.axes["before"].text(
-            0.5,
-            0.5,
-            "nothing trained yet",
-            ha="center",
-            color="#777777",
-            fontsize=9,
-            transform=self.axes["before"].transAxes,
-        )
+        self._say_waiting("before")
         self._colors = colormaps["viridis"].with_extremes(bad=ALARM, under="#1b0030")
         self._scale = self._bar = self._paths = None
-        self._lines, self._limits, self._legends = {}, {}, {}
-        self._background = None
+        self._legends = {}
 
     def update(self, records, layers=None, total_steps=None, thresholds=()):
         """Takes new data; nothing is drawn yet.
@@ -79,9 +63,8 @@ class ClipFigure(run.RunFigure):
             thresholds: Sequence of `(step, value)`, the limits of the joint norm and
                 the steps from which they held; empty where there is no such limit.
         """
-        if layers is not None and self._waiting is not None:
-            self._waiting.remove()
-            self._waiting, self._background = None, None
+        if layers is not None:
+            self._stop_waiting()
         last = int(records.step[-1]) if len(records.step) else 1
         end = run._rounded_up(last)
         if total_steps:

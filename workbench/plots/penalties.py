@@ -1,9 +1,7 @@
 """Data loss, penalty, norms and zeros of a training, each as a curve of its own."""
 
 import numpy as np
-from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.figure import Figure
-from matplotlib.ticker import MaxNLocator, NullFormatter, PercentFormatter
+from matplotlib.ticker import PercentFormatter
 
 from workbench.plots import run
 
@@ -21,8 +19,7 @@ class PenaltyFigure(run.RunFigure):
     """
 
     def __init__(self, width=9.0, height=4.6, dpi=90):
-        self.figure = Figure(figsize=(width, height), dpi=dpi)
-        self._canvas = FigureCanvasAgg(self.figure)
+        self._begin(width, height, dpi)
         self.figure.subplots_adjust(0.07, 0.1, 0.98, 0.93, wspace=0.18, hspace=0.5)
         titles = {
             "loss": "Loss",
@@ -32,19 +29,13 @@ class PenaltyFigure(run.RunFigure):
         }
         places = list(self.figure.subplots(2, 2).flat)
         self.axes = dict(zip(titles, places, strict=True))
-        for (name, title), axes in zip(titles.items(), places, strict=True):
-            axes.set_title(title, loc="left", fontsize=10)
+        self._name_axes(titles.values())
+        for axes in places:
             axes.grid(alpha=0.3)
-            axes.tick_params(labelsize=8)
-            axes.xaxis.set_major_locator(MaxNLocator(5, integer=True))
-            if name in ("norm", "zeros"):
-                axes.set_xlabel("step", fontsize=8)
-        self.axes["penalty"].set_yscale("log")
-        self.axes["penalty"].yaxis.set_minor_formatter(NullFormatter())
+        for name in ("norm", "zeros"):
+            self.axes[name].set_xlabel("step", fontsize=8)
+        self._use_log("penalty")
         self.axes["zeros"].yaxis.set_major_formatter(PercentFormatter(1.0, decimals=0))
-        self._lines = {}
-        self._background = None
-        self._limits = {}
 
     def update(self, loss, records, total_steps=None):
         """Takes new data; nothing is drawn yet.

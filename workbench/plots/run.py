@@ -28,8 +28,7 @@ class RunFigure:
     """
 
     def __init__(self, width=9.0, height=4.6, dpi=90):
-        self.figure = Figure(figsize=(width, height), dpi=dpi)
-        self._canvas = FigureCanvasAgg(self.figure)
+        self._begin(width, height, dpi)
         self.figure.subplots_adjust(0.07, 0.1, 0.98, 0.93, wspace=0.18, hspace=0.5)
         self.axes = dict(
             zip(
@@ -39,20 +38,49 @@ class RunFigure:
             )
         )
         titles = ("Loss", "Metrics", "Learning rate", "Gradient norm (before clipping)")
-        for axes, title in zip(self.axes.values(), titles, strict=True):
-            axes.set_title(title, loc="left", fontsize=10)
+        self._name_axes(titles)
+        for axes in self.axes.values():
             axes.grid(alpha=0.3)
-            axes.tick_params(labelsize=8)
-            axes.xaxis.set_major_locator(MaxNLocator(5, integer=True))
         for name in ("learning_rate", "gradient_norm"):
-            self.axes[name].set_yscale("log")
-            self.axes[name].yaxis.set_minor_formatter(NullFormatter())
+            self._use_log(name)
             self.axes[name].set_xlabel("step", fontsize=8)
         for name in ("loss", "metrics"):
             self.axes[name].yaxis.set_major_locator(MaxNLocator(4))
-        self._lines = {}
-        self._background = None
-        self._limits = {}
+
+    def _begin(self, width, height, dpi):
+        """Makes an empty figure; sizes as for the class."""
+        self.figure = Figure(figsize=(width, height), dpi=dpi)
+        self._canvas = FigureCanvasAgg(self.figure)
+        self._lines, self._limits = {}, {}
+        self._background = self._waiting = None
+
+    def _name_axes(self, titles, **style):
+        """Writes a title above each of the axes, in their order."""
+        for axes, title in zip(self.axes.values(), titles, strict=True):
+            axes.set_title(title, loc="left", fontsize=10, **style)
+            axes.tick_params(labelsize=8)
+            axes.xaxis.set_major_locator(MaxNLocator(5, integer=True))
+
+    def _use_log(self, name):
+        self.axes[name].set_yscale("log")
+        self.axes[name].yaxis.set_minor_formatter(NullFormatter())
+
+    def _say_waiting(self, name):
+        """Says in the axes of a name that there is nothing yet."""
+        self._waiting = self.axes[name].text(
+            0.5,
+            0.5,
+            "nothing trained yet",
+            ha="center",
+            color="#777777",
+            fontsize=9,
+            transform=self.axes[name].transAxes,
+        )
+
+    def _stop_waiting(self):
+        if self._waiting is not None:
+            self._waiting.remove()
+            self._waiting, self._background = None, None
 
     def update(self, records, metrics=None, total_steps=None):
         """Takes new data; nothing is drawn yet.

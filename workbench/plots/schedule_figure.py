@@ -1,9 +1,6 @@
 """Schedules before training, and the rates and losses of a training's branches."""
 
 import numpy as np
-from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.figure import Figure
-from matplotlib.ticker import MaxNLocator, NullFormatter
 
 from workbench.plots import run
 
@@ -24,33 +21,18 @@ class ScheduleFigure(run.RunFigure):
     """
 
     def __init__(self, width=9.6, height=3.6, dpi=90):
-        self.figure = Figure(figsize=(width, height), dpi=dpi)
-        self._canvas = FigureCanvasAgg(self.figure)
+        self._begin(width, height, dpi)
         self.axes = {
             "learning_rate": self.figure.add_axes((0.075, 0.13, 0.41, 0.66)),
             "loss": self.figure.add_axes((0.545, 0.13, 0.425, 0.66)),
         }
-        titles = "Learning rate", "Loss (smoothed)"
-        for axes, title in zip(self.axes.values(), titles, strict=True):
-            axes.set_title(title, loc="left", fontsize=10, y=1.15)
+        self._name_axes(("Learning rate", "Loss (smoothed)"), y=1.15)
+        for axes in self.axes.values():
             axes.set_xlabel("step", fontsize=8)
             axes.grid(alpha=0.3)
-            axes.tick_params(labelsize=8)
-            axes.xaxis.set_major_locator(MaxNLocator(5, integer=True))
-        self.axes["loss"].set_yscale("log")
-        self.axes["loss"].yaxis.set_minor_formatter(NullFormatter())
-        self._waiting = self.axes["loss"].text(
-            0.5,
-            0.5,
-            "nothing trained yet",
-            ha="center",
-            color="#777777",
-            fontsize=9,
-            transform=self.axes["loss"].transAxes,
-        )
-        self._lines, self._limits = {}, {}
+        self._use_log("loss")
+        self._say_waiting("loss")
         self._labels, self._colors = {}, {}
-        self._background = None
 
     def update(self, planned, schedule, branches, total_steps, *, log_scale=False):
         """Takes new data; nothing is drawn yet.
@@ -75,9 +57,8 @@ class ScheduleFigure(run.RunFigure):
             step = np.arange(1, len(rates) + 1)
             self._draw("learning_rate", label, step, rates, wanted, **style)
         branches = list(branches)[-_MOST_BRANCHES:]
-        if branches and self._waiting is not None:
-            self._waiting.remove()
-            self._waiting, self._background = None, None
+        if branches:
+            self._stop_waiting()
         for number, branch in enumerate(branches):
             label = "trained" if number == 0 else f"back at {branch.cut}, {number}"
             style = {"color": run.COLORS[number % len(run.COLORS)], "linewidth": 1.4}
@@ -101,7 +82,7 @@ class ScheduleFigure(run.RunFigure):
         if axes.get_yscale() != scale:
             axes.set_yscale(scale)
             if log_scale:
-                axes.yaxis.set_minor_formatter(NullFormatter())
+                self._use_log("learning_rate")
             self._limits.pop("learning_rate", None)
             self._background = None
 
