@@ -1,13 +1,12 @@
 """The result of `compare`: records side by side, a table, a figure, a file."""
 
 import dataclasses
-import json
 import types
 
 import numpy as np
 
-from workbench import files, plots, reports
-from workbench.experiments import records
+from workbench import plots, reports
+from workbench.experiments import records, stored
 
 _FORMAT = "workbench.experiments.Comparison 1"
 _TEXTS = ("name", "status", "reason", "path", "why")
@@ -176,8 +175,7 @@ class Comparison(reports.Report):
             "interrupted": self.interrupted,
             "records": head,
         }
-        with files.atomic_write(filepath) as file:
-            np.savez_compressed(file, head=np.array(json.dumps(head)), **arrays)
+        stored.save(filepath, head, arrays)
 
 
 def load_comparison(filepath):
@@ -192,22 +190,16 @@ def load_comparison(filepath):
     Raises:
         ValueError: If the file holds something else.
     """
-    with np.load(filepath, allow_pickle=False) as stored:
-        head = json.loads(str(stored["head"])) if "head" in stored else {}
-        if head.get("format") != _FORMAT:
-            raise ValueError(
-                "`filepath` must name a file that Comparison.save wrote. "
-                f"Received: filepath={filepath}"
-            )
+    with stored.opened(filepath, _FORMAT, "Comparison.save") as (head, arrays):
         every, weights = {}, {}
         for i, entry in enumerate(head["records"]):
             names = entry.pop("epochs")
             count = entry.pop("weights")
-            epochs = {name: stored[f"{i}/epochs/{name}"] for name in names}
-            series = {name: stored[f"{i}/{name}"] for name in records.SERIES}
+            epochs = {name: arrays[f"{i}/epochs/{name}"] for name in names}
+            series = {name: arrays[f"{i}/{name}"] for name in records.SERIES}
             epochs = types.MappingProxyType(epochs)
             every[entry["name"]] = records.Record(**entry, **series, epochs=epochs)
-            weights[entry["name"]] = [stored[f"{i}/weights/{j}"] for j in range(count)]
+            weights[entry["name"]] = [arrays[f"{i}/weights/{j}"] for j in range(count)]
     return Comparison(
         records=types.MappingProxyType(every),
         seconds=head["seconds"],

@@ -1,14 +1,13 @@
 """What a strength map measured, frozen: arrays, a table, a picture, a file."""
 
 import dataclasses
-import json
 import types
 from typing import Any
 
 import numpy as np
 
-from workbench import files, reports
-from workbench.experiments import strength_kinds
+from workbench import reports
+from workbench.experiments import stored, strength_kinds
 from workbench.plots.strengths import plot_strengths
 
 NONE = strength_kinds.NONE
@@ -171,8 +170,7 @@ class StrengthGrid(reports.Report):
         for q, values in enumerate(self.values.values()):
             for k, kind in enumerate(kinds):
                 arrays[f"{k}/{q}"] = values[kind]
-        with files.atomic_write(filepath) as file:
-            np.savez_compressed(file, head=np.array(json.dumps(head)), **arrays)
+        stored.save(filepath, head, arrays)
 
 
 def load_strength_grid(filepath):
@@ -187,19 +185,13 @@ def load_strength_grid(filepath):
     Raises:
         ValueError: If the file holds something else.
     """
-    with np.load(filepath, allow_pickle=False) as stored:
-        head = json.loads(str(stored["head"])) if "head" in stored else {}
-        if head.get("format") != _FORMAT:
-            raise ValueError(
-                "`filepath` must name a file that StrengthGrid.save wrote. "
-                f"Received: filepath={filepath}"
-            )
+    with stored.opened(filepath, _FORMAT, "StrengthGrid.save") as (head, arrays):
         kinds = list(enumerate(head["kinds"]))
         values = {
-            name: {kind: stored[f"{k}/{q}"] for k, kind in kinds}
+            name: {kind: arrays[f"{k}/{q}"] for k, kind in kinds}
             for q, name in enumerate(head["quantities"])
         }
-        strengths = {kind: stored[f"{k}/strengths"] for k, kind in kinds}
+        strengths = {kind: arrays[f"{k}/strengths"] for k, kind in kinds}
     return StrengthGrid(
         types.MappingProxyType(strengths),
         tuple(head["seeds"]),
