@@ -1,8 +1,5 @@
 """Clip Lab: what clipping does to the reader's own model, live and side by side."""
 
-import functools
-import math
-
 import traitlets
 
 from workbench import clipping
@@ -12,14 +9,12 @@ from workbench.training import Run
 from workbench.widgets import clip_reading
 from workbench.widgets.clip_comparing import ClipComparing
 from workbench.widgets.clip_view import ClipView
-from workbench.widgets.copy_training import ENDED, CopyTraining
 from workbench.widgets.model_copies import ModelCopies, fixed_order
-from workbench.widgets.panel import shows_errors
 
 _BUTTONS = ("start", "stop", "keep", "compare", "end", "apply_remedy")
 
 
-class ClipLab(CopyTraining, ClipComparing):
+class ClipLab(ClipComparing):
     """Trains copies of a model with a clip method of choice, and shows what it does.
 
     **Start** trains one copy and shows each variable's gradient norm, before and after
@@ -89,9 +84,7 @@ class ClipLab(CopyTraining, ClipComparing):
 
     def _connect(self):
         super()._connect()
-        for name in _BUTTONS:
-            button = getattr(self._view, name)
-            button.on_click(functools.partial(self._on_click, name))
+        self._connect_buttons(_BUTTONS)
 
     # What the reader does
 
@@ -125,10 +118,6 @@ class ClipLab(CopyTraining, ClipComparing):
         self.threshold = self._diagnosis.threshold
         self.start()
 
-    @shows_errors
-    def _on_click(self, name, _button):
-        getattr(self, name)()
-
     def _use_threshold(self, value):
         if self._alive:
             self.run.set("clip", value)
@@ -139,28 +128,11 @@ class ClipLab(CopyTraining, ClipComparing):
 
     # What the run and the comparison do
 
-    def _beat(self):
-        rest = self._refresh_and_draw(self._follow, self._draw)
-        # What was shown decides: the run may have ended since it was read.
-        resting = self.run is None or self.state in ENDED
-        return math.inf if resting and not self.comparing else rest
-
-    def _follow(self):
-        before = self.state
-        self._follow_comparison()
-        self._refresh()
-        # A run that stands still is drawn at once: its last state is what is shown.
-        return self.state not in (before, "running")
-
     def _refresh(self):
         run, progress, layers = self.run, None, None
         with self._following():
             if run is not None:
-                progress, layers = run.progress, run.layers
-                self.step = progress.step
-                self.total_steps = progress.total_steps or 0
-                self.state = progress.state
-                self.paused = self._alive and run.pause_requested
+                progress, layers = self._read_progress(), run.layers
                 self.share_clipped, _ = clip_reading.steps_summary(layers)
                 self._read_problem(run)
         self._view.show_progress(progress, layers, paused=self.paused)

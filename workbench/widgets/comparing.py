@@ -1,19 +1,21 @@
 """Comparing ways to train copies of a model, from a panel."""
 
 import functools
+import math
 
 import traitlets
 
 from workbench.widgets.background import BackgroundComparison
-from workbench.widgets.panel import Panel
+from workbench.widgets.copy_training import ENDED, CopyTraining
 
 
-class Comparing(Panel):
-    """Base of a panel that trains one copy of a model per chosen way, side by side.
+class Comparing(CopyTraining):
+    """Base of a panel that also trains one copy per chosen way, side by side.
 
-    A subclass sets `_copies` (`model_copies.ModelCopies`), `_data`, `_arguments`
-    (`epochs`, `batch_size` and what else `BackgroundComparison` takes) and `_view`,
-    whose `chosen` and `new_weights` hold widgets and whose `bar` shows how far it is.
+    A subclass has `_refresh` and `_draw`, and sets `_copies`
+    (`model_copies.ModelCopies`), `_data`, `_arguments` (`epochs`, `batch_size` and what
+    else `BackgroundComparison` takes) and `_view`, whose `chosen` and `new_weights`
+    hold widgets and whose `bar` shows how far it is.
 
     Attributes:
         new_weights: Trait, bool, whether copies begin with new weights.
@@ -87,6 +89,30 @@ class Comparing(Panel):
         """Ends the comparison with what it has; returns at once."""
         if self._background is not None:
             self._background.stop()
+
+    @property
+    def _is_busy(self):
+        """bool, whether something beside the run trains."""
+        return self.comparing
+
+    def _beat(self):
+        rest = self._refresh_and_draw(self._follow, self._draw)
+        # What was shown decides: the run may have ended since it was read.
+        resting = self.run is None or self.state in ENDED
+        return math.inf if resting and not self._is_busy else rest
+
+    def _follow(self):
+        before = self.state
+        self._follow_comparison()
+        self._refresh()
+        # A run that stands still is drawn at once: its last state is what is shown.
+        return self.state not in (before, "running")
+
+    def _refresh(self):
+        raise NotImplementedError
+
+    def _draw(self):
+        raise NotImplementedError
 
     def _follow_comparison(self):
         """Shows how far it is, and what came out; for the beat."""

@@ -1,5 +1,7 @@
 """One copy of a model that trains in the background, from a panel."""
 
+import functools
+
 import traitlets
 
 from workbench.widgets.panel import Panel, shows_errors
@@ -34,6 +36,25 @@ class CopyTraining(Panel):
         super()._connect()
         self.observe(self._on_paused, "paused")
         self._view.pause.observe(self._on_pause_button, "value")
+
+    def _connect_buttons(self, names):
+        """Lets buttons of the view do what methods of their names do."""
+        for name in names:
+            button = getattr(self._view, name)
+            button.on_click(functools.partial(self._on_click, name))
+
+    @shows_errors
+    def _on_click(self, name, _button):
+        getattr(self, name)()
+
+    def _read_progress(self):
+        """Brings the traits up to where the run is; returns its progress."""
+        progress = self.run.progress
+        self.step = progress.step
+        self.total_steps = progress.total_steps or 0
+        self.state = progress.state
+        self.paused = self._alive and self.run.pause_requested
+        return progress
 
     @property
     def _alive(self):

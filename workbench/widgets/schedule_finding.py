@@ -1,83 +1,9 @@
 """Finding a learning rate on a copy of a model, from a panel."""
 
-import threading
-
 import traitlets
 
-from workbench.schedules import find_learning_rate
-from workbench.steps import ThreadState
+from workbench.widgets.background import BackgroundSearch
 from workbench.widgets.panel import Panel
-
-
-class BackgroundSearch:
-    """What `workbench.schedules.find_learning_rate` does, in a thread of its own.
-
-    Attributes:
-        ended: `threading.Event`, set when nothing trains any more.
-        result: `workbench.schedules.RangeTest`, None before the end or when stopped.
-        error: Exception that ended it, or None.
-
-    Args:
-        make: Function without arguments that returns a compiled copy of the model.
-        data: As for `find_learning_rate`.
-        batch_size: Likewise.
-    """
-
-    def __init__(self, make, data, batch_size):
-        self.ended = threading.Event()
-        self.result = self.error = None
-        self._make, self._data, self._batch_size = make, data, batch_size
-        self._done = self._total = 0
-        self._stop = False
-        self._thread = threading.Thread(
-            target=self._run,
-            args=(ThreadState(),),
-            name="workbench-search",
-            daemon=True,
-        )
-
-    def start(self):
-        """Starts in the background and returns the search at once."""
-        self._thread.start()
-        return self
-
-    def stop(self):
-        """Ends it without a result; returns at once."""
-        self._stop = True
-
-    @property
-    def share(self):
-        """Float in [0, 1], the share of the expected steps that is done."""
-        return min(self._done / self._total, 1.0) if self._total else 0.0
-
-    def add(self, steps=1):
-        """Counts steps, as a progress bar does; ends the search if asked to."""
-        self._done += steps
-        if self._stop:
-            raise KeyboardInterrupt
-
-    def close(self):
-        """Ends a progress bar, of which there is none."""
-
-    def _begin(self, steps):
-        self._total = steps
-        return self
-
-    def _run(self, state):
-        state.adopt()
-        try:
-            self.result = find_learning_rate(
-                self._make(),
-                self._data,
-                batch_size=self._batch_size,
-                make_bar=self._begin,
-            )
-        except KeyboardInterrupt:
-            pass
-        except Exception as error:  # noqa: BLE001, shown by who looks at it
-            self.error = error
-        finally:
-            self.ended.set()
 
 
 class Finding(Panel):

@@ -1,7 +1,6 @@
 """Schedule Studio: choose, find, change and compare learning rates and optimizers."""
 
 import functools
-import math
 
 import traitlets
 
@@ -14,7 +13,6 @@ from workbench.plots.schedule_figure import ScheduleFigure
 from workbench.schedules.editing import usual_schedules
 from workbench.training.timeline import Timeline
 from workbench.widgets.comparing import Comparing
-from workbench.widgets.copy_training import ENDED
 from workbench.widgets.model_copies import ModelCopies
 from workbench.widgets.panel import shows_errors
 from workbench.widgets.schedule_finding import Finding
@@ -133,9 +131,7 @@ class ScheduleStudio(ScheduleSteering, Comparing, Finding):
             traitlets.link((self, name), (getattr(self._view, name), "value"))
         self.observe(self._on_optimizer, "optimizer")
         self.observe(self._on_look, ["log_scale", "chosen"])
-        for name in _BUTTONS:
-            button = getattr(self._view, name)
-            button.on_click(functools.partial(self._on_click, name))
+        self._connect_buttons(_BUTTONS)
 
     # What the reader does
 
@@ -203,10 +199,6 @@ class ScheduleStudio(ScheduleSteering, Comparing, Finding):
         return copy
 
     @shows_errors
-    def _on_click(self, name, _button):
-        getattr(self, name)()
-
-    @shows_errors
     def _on_optimizer(self, change):
         self._view.show_optimizer(change["new"])
 
@@ -216,23 +208,16 @@ class ScheduleStudio(ScheduleSteering, Comparing, Finding):
 
     # What trains
 
-    def _beat(self):
-        rest = self._refresh_and_draw(self._follow, self._draw)
-        # What was shown decides: the run may have ended since it was read.
-        resting = self.run is None or self.state in ENDED
-        busy = self.comparing or self.finding
-        return math.inf if resting and not busy else rest
+    @property
+    def _is_busy(self):
+        return self.comparing or self.finding
 
     def _follow(self):
-        before, looked = self.state, self._looks
-        self._follow_comparison()
+        looked = self._looks
         self._follow_search()
-        self._refresh()
-        # A run that stands still is drawn at once: its last state is what is shown;
-        # and what is edited is drawn as it is typed.
-        stands = self.state not in (before, "running")
-        shown = self._drawn_looks == looked
-        return stands or not shown
+        stands = super()._follow()
+        # What is edited is drawn as it is typed.
+        return stands or self._drawn_looks != looked
 
     def _refresh(self):
         run, progress, branch = self.run, None, None

@@ -17,7 +17,6 @@ from workbench.regularization import (
 )
 from workbench.training import Run
 from workbench.widgets.comparing import Comparing
-from workbench.widgets.copy_training import ENDED, CopyTraining
 from workbench.widgets.model_copies import ModelCopies, fixed_order
 from workbench.widgets.panel import shows_errors
 from workbench.widgets.strength_view import StrengthView
@@ -43,7 +42,7 @@ _LIVE = {
 }
 
 
-class StrengthMap(CopyTraining, Comparing):
+class StrengthMap(Comparing):
     """Trains copies of a model under a penalty, and shows what it buys and costs.
 
     **Start** trains one copy with the penalty on all kernels, in place of what they
@@ -137,9 +136,7 @@ class StrengthMap(CopyTraining, Comparing):
         traitlets.link((self, "kind"), (self._view.way, "value"))
         self.observe(self._on_strength, "strength")
         self._view.number.observe(self._on_slider, "value")
-        for name in _BUTTONS:
-            button = getattr(self._view, name)
-            button.on_click(functools.partial(self._on_click, name))
+        self._connect_buttons(_BUTTONS)
 
     # What the reader does
 
@@ -190,10 +187,6 @@ class StrengthMap(CopyTraining, Comparing):
         self._wake.set()
 
     @shows_errors
-    def _on_click(self, name, _button):
-        getattr(self, name)()
-
-    @shows_errors
     def _on_strength(self, change):
         if self._alive and not self._is_following:
             _, _, number = _LIVE[self.kind]
@@ -225,28 +218,11 @@ class StrengthMap(CopyTraining, Comparing):
 
     # What the run does
 
-    def _beat(self):
-        rest = self._refresh_and_draw(self._follow, self._draw)
-        # What was shown decides: the run may have ended since it was read.
-        resting = self.run is None or self.state in ENDED
-        return math.inf if resting and not self.comparing else rest
-
-    def _follow(self):
-        before = self.state
-        self._follow_comparison()
-        self._refresh()
-        # A run that stands still is drawn at once: its last state is what is shown.
-        return self.state not in (before, "running")
-
     def _refresh(self):
         run, progress, numbers = self.run, None, {}
         with self._following():
             if run is not None:
-                progress = run.progress
-                self.step = progress.step
-                self.total_steps = progress.total_steps or 0
-                self.state = progress.state
-                self.paused = self._alive and run.pause_requested
+                progress = self._read_progress()
                 numbers = self._read_numbers(run)
                 if run.problem or run.error is not None:
                     self.error = (
