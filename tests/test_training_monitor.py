@@ -88,6 +88,17 @@ def test_a_page_that_sends_back_what_it_shows_changes_nothing(make, digits, rate
     wait_for(lambda: slider.value == pytest.approx(max(rate, 10**slider.min)))
 
 
+def test_an_answer_of_the_page_that_comes_late_changes_nothing(make, digits):
+    _, monitor = make(digits, keras.optimizers.SGD(0.1))
+    monitor.learning_rate = 0.07
+    monitor.learning_rate = 0.004  # shown before the page has answered the first
+    monitor._rate.value = 10**-1.15  # 0.07, rounded to a step of the slider
+    assert monitor.learning_rate == pytest.approx(0.004)
+    assert monitor._rate.value == pytest.approx(0.004)
+    monitor._rate.value = 10**-1.15  # the same once more is the mouse
+    assert monitor.learning_rate == pytest.approx(10**-1.15)
+
+
 def test_the_trait_follows_a_schedule_without_changing_it(make, digits):
     run, monitor = make(digits, keras.optimizers.SGD(cosine()), epochs=3)
     run.start().wait(SECONDS)

@@ -121,7 +121,9 @@ def test_going_back_draws_both_ways(lab, panel):
     wait_for(lambda: lab.evaluate("studio.branches[-1].step") > 40)
     button(panel, "Stop").click()
     wait_for(lambda: "went back at step 12" in panel.get_by_role("status").inner_text())
-    wait_for(lambda: "2 branches" in panel.locator("img").first.get_attribute("alt"))
+    wait_for(lambda: lab.evaluate("studio.state") == "stopped")
+    drawn = f"{lab.evaluate('studio.step')} steps in 2 branches"
+    wait_for(lambda: drawn in panel.locator("img").first.get_attribute("alt"))
     same = "(lambda a, b: (a[:13] == b[:13]).all() and (a[13:30] != b[13:30]).all())"
     losses = "studio.branches[0].series('loss'), studio.branches[1].series('loss')"
     assert lab.evaluate(f"bool({same}({losses}))")

@@ -114,5 +114,5 @@ class ClipChoice(Panel):
     @shows_errors
     def _on_slider(self, change):
         # The slider has moved already: it stands at the threshold or elsewhere.
-        if not self._is_following and not self._view.is_shown(self.threshold):
+        if not self._is_following and not self._view.number.is_echo(self.threshold):
             self.threshold = change["new"]

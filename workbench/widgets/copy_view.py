@@ -5,8 +5,9 @@ import math
 
 import ipywidgets
 
+from workbench.widgets.log_slider import LogSlider
+
 _STEP = 0.02  # of the slider, in powers of ten
-_HALF_A_STEP = 0.51 * _STEP
 _WIDE = {"description_width": "initial"}
 _ROWS_OF_WAYS = 8
 
@@ -30,7 +31,7 @@ class CopyView:
         self.way = ipywidgets.Dropdown(
             options=ways, description=names["way"], layout={"width": "17em"}
         )
-        self.number = ipywidgets.FloatLogSlider(
+        self.number = LogSlider(
             description=names["number"],
             readout=False,
             step=_STEP,
@@ -106,16 +107,8 @@ class CopyView:
             # One end at a time, and never one beyond the other.
             slider.min = min(low, slider.min)
             slider.max, slider.min = high, low
-            if not self.is_shown(value):
-                slider.value = value
-
-    def is_shown(self, value):
-        """Says whether the slider stands at a value, up to its own steps.
-
-        In a page it answers a value with the nearest of its steps, which is no wish.
-        """
-        ratio = value / self.number.value
-        return 10**-_HALF_A_STEP < ratio < 10**_HALF_A_STEP
+            if not slider.stands_at(value):
+                slider.show(value)
 
     def show_text(self, text, *, paused):
         """Shows in a line where a run stands, and what the pause button does now."""

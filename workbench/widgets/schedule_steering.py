@@ -151,7 +151,7 @@ class ScheduleSteering(CopyTraining, ScheduleChoice):
     @shows_errors
     def _on_slider(self, change):
         # The slider has moved already: it stands at the rate or elsewhere.
-        shown = self.learning_rate and self._view.is_shown(self.learning_rate)
+        shown = self.learning_rate and self._view.number.is_echo(self.learning_rate)
         if not self._is_following and self._alive and not shown:
             self.learning_rate = change["new"]
 

@@ -197,7 +197,7 @@ class StrengthMap(Comparing):
     @shows_errors
     def _on_slider(self, change):
         # The slider has moved already: it stands at the strength or elsewhere.
-        if not self._is_following and not self._view.is_shown(self.strength):
+        if not self._is_following and not self._view.number.is_echo(self.strength):
             self.strength = change["new"]
 
     # The map

@@ -9,7 +9,7 @@ import traitlets
 from workbench.checkpoints import list_checkpoints
 from workbench.plots import RunFigure, image_tag
 from workbench.reports import format_seconds
-from workbench.widgets.log_slider import is_echo
+from workbench.widgets.log_slider import LogSlider
 from workbench.widgets.panel import Panel, shows_errors
 
 _ENDED = ("finished", "stopped", "failed")
@@ -90,7 +90,7 @@ class TrainingMonitor(Panel):
         self._pause = ipywidgets.ToggleButton(description="Pause", icon="pause")
         self._stop = ipywidgets.Button(description="Stop", icon="stop")
         power = math.log10(rate) if rate > 0 else -3
-        self._rate = ipywidgets.FloatLogSlider(
+        self._rate = LogSlider(
             value=rate or 1e-3,
             min=min(-6, math.floor(power) - 1),
             max=max(0, math.ceil(power) + 1),
@@ -127,8 +127,7 @@ class TrainingMonitor(Panel):
 
     @shows_errors
     def _on_slider(self, change):
-        echo = is_echo(self._rate, self.learning_rate, change["new"])
-        if not self._is_following and not echo:
+        if not self._is_following and not self._rate.is_echo(self.learning_rate):
             self.learning_rate = change["new"]
 
     @shows_errors
@@ -222,7 +221,7 @@ class TrainingMonitor(Panel):
         inside = min(max(rate, 10.0**self._rate.min), 10.0**self._rate.max)
         if not math.isclose(self._rate.value, inside, rel_tol=1e-6):
             with self._following():
-                self._rate.value = inside
+                self._rate.show(inside)
 
     def _draw(self):
         if self._drawn == (self.step, self.state):
