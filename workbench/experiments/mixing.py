@@ -75,6 +75,26 @@ def neighbours(slots_by_kernel):
     return found
 
 
+def span(slots, count):
+    """Finds the variants that pay anything for their weights.
+
+    Args:
+        slots: List of `Slot` of penalties.
+        count: int, the number of variants.
+
+    Returns:
+        `(first, last)`: those that pay are from `first` up to `last`, which is not one
+        of them; equal where none does.
+    """
+    pays = np.zeros(count, bool)
+    for slot in slots:
+        # Without numbers it is the same for all.
+        own = [values != 0 for values in slot.numbers.values()]
+        pays |= np.any(own, axis=0) if own else True
+    members = np.flatnonzero(pays)
+    return (int(members[0]), int(members[-1]) + 1) if len(members) else (0, 0)
+
+
 def _slots_on(things):
     groups, linear = {}, {}
     for i, thing in enumerate(things):

@@ -142,14 +142,24 @@ class Program:
         else:
             state = {**state, **self._held()}
             loss, gradients, sparse, rest = self._forward(state, batch)
-            values = self._compiled_update(gradients, sparse, rates, hyper)
+            measured = self._measure(state["weights"], gradients, hyper)
+            values = self._compiled_update(gradients, sparse, rates, hyper, measured)
             held = {}
         penalty, norm, clipped_norm = values
         loss = tf.cast(loss, tf.float32)
         return {**held, **rest}, (loss + penalty, penalty, norm, clipped_norm)
 
-    def _update_in_place(self, gradients, sparse, rates, hyper):
-        held, values = self._update(self._held(), gradients, sparse, rates, hyper)
+    def _measure(self, weights, gradients, hyper):
+        """Computes outside of XLA what takes it longer."""
+        return [
+            tail.measure(weights[i], self._own(i, gradients), hyper[i])
+            for i, tail in enumerate(self.tails)
+        ]
+
+    def _update_in_place(self, gradients, sparse, rates, hyper, measured):
+        held, values = self._update(
+            self._held(), gradients, sparse, rates, hyper, measured
+        )
         parts = [held[name] for name in _HELD]
         tf.nest.map_structure(lambda v, t: v.assign(t), self._variables, parts)
         return values
@@ -190,22 +200,26 @@ class Program:
         own, common = iter(own), iter(common)
         return [next(common) if shared else next(own) for shared in self.shared]
 
-    def _update(self, held, gradients, sparse, rates, hyper):
-        states, logs, start = [], [], 0
+    def _update(self, held, gradients, sparse, rates, hyper, measured=None):
+        states, logs = [], []
         for i, tail in enumerate(self.tails):
             own = gradients, sparse, rates
-            if not self.stacked:
-                own = gradients, sparse, rates[0]
-            elif len(self.tails) > 1:
-                part = slice(start, start + tail.count)
-                own = tf.nest.map_structure(lambda t, part=part: t[part], own)
+            own = self._own(i, own) if self.stacked else (gradients, sparse, rates[0])
             state = tuple(held[name][i] for name in _HELD)
-            state, log = tail.update(self._mapped, state, *own, hyper[i])
+            known = None if measured is None else measured[i]
+            state, log = tail.update(self._mapped, state, *own, hyper[i], known)
             states.append(state)
             logs.append(log)
-            start += tail.count
         parts = (list(part) for part in zip(*states, strict=True))
         return dict(zip(_HELD, parts, strict=True)), _join(logs)
+
+    def _own(self, i, tensors):
+        """Cuts a tail's variants out of what is stacked over all."""
+        if len(self.tails) == 1:
+            return tensors
+        first = sum(tail.count for tail in self.tails[:i])
+        part = slice(first, first + self.tails[i].count)
+        return tf.nest.map_structure(lambda t: t[part], tensors)
 
     def _mapped(self, function, arguments):
         return vectorized(function, arguments) if self.stacked else function(arguments)
@@ -231,7 +245,9 @@ class Program:
             return index + 1, metrics, log.write(index, tf.cast(loss, tf.float32))
 
         penalties = [
-            self._mapped(lambda a, tail=tail: tail.penalty(*a), (weights[i], hyper[i]))
+            self._mapped(
+                lambda a, tail=tail: tail.penalties.value(*a), (weights[i], hyper[i])
+            )
             for i, tail in enumerate(self.tails)
         ]
         penalty = tf.concat(penalties, 0) if self.stacked else penalties[0]

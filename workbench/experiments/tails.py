@@ -1,7 +1,6 @@
 """What a kind of variant does with gradients: penalty, clip, optimizer."""
 
 import contextlib
-import copy
 import dataclasses
 
 import keras
@@ -10,6 +9,7 @@ import tensorflow as tf
 
 from workbench.clipping import tensors
 from workbench.experiments import functional, mixing, settings, squares
+from workbench.experiments.penalties import Penalties, live_values, with_attributes
 from workbench.experiments.vectorizing import vectorized
 
 # Below as many numbers float64 costs less than to trace the choice.
@@ -34,9 +34,9 @@ class Tail:
         self.count = len(candidates)
         self.template = template
         self.clip = first.clip
-        self.penalties = penalties
         self.constraints = constraints
         self.live = list(live)
+        self.penalties = Penalties(template, penalties, self.live, self.count)
         self.optimizer = make_functional(first, template)
         self.rate_index = _rate_index(self.optimizer)
         size = sum(int(np.prod(v.shape)) for v in template.model.trainable_variables)
@@ -54,7 +54,24 @@ class Tail:
             optimizer = make_functional(candidate, self.template)
         return [v.numpy() for v in optimizer.variables]
 
-    def update(self, mapped, state, gradients, sparse, rate, hyper):
+    def measure(self, weights, gradients, hyper):
+        """Computes penalties and squared norms of stacked variants, before `update`.
+
+        Args:
+            weights: List of trainable tensors.
+            gradients: List of the gradients that exist, dense.
+            hyper: List of tensors in the order of `live`.
+
+        Returns:
+            Penalties, float32 `(K,)`, and squared norms of the gradients with the
+            penalty's, float64 `(K, V)`; None where `update` does that as well.
+        """
+        if self.small:
+            return None
+        total, pieces = self.penalties.of_those_that_pay(weights, gradients, hyper)
+        return total, squares.squared_norms(pieces, 1)
+
+    def update(self, mapped, state, gradients, sparse, rate, hyper, measured=None):
         """Does one update of all variants of this kind.
 
         Args:
@@ -66,6 +83,7 @@ class Tail:
             sparse: List of `(values, indices)` of those that are embeddings'.
             rate: float32, learning rates.
             hyper: List of tensors in the order of `live`.
+            measured: What `measure` returned.
 
         Returns:
             New `(weights, slots, past)`, and `[penalty, gradient_norm, clipped_norm]`,
@@ -77,13 +95,13 @@ class Tail:
             )
         else:
             parts = state[0], gradients, hyper
-            penalty, gradients = mapped(lambda a: self._add_penalty(*a), parts)
-
-            def exact():
-                # From the parts: a branch that reads the sum would have it written out.
-                return mapped(lambda a: squares.exact(self._add_penalty(*a)[1]), parts)
-
-            sums = squares.squared_norms(mapped, gradients, exact)
+            penalty, gradients = mapped(lambda a: self.penalties.add(*a), parts)
+            if measured is not None:
+                penalty, sums = measured
+            else:
+                sums = squares.squared_norms(
+                    [[g] for g in gradients], penalty.shape.rank
+                )
             new, norm, after = mapped(
                 lambda a: self._apply(*a), (state, gradients, sparse, sums, rate, hyper)
             )
@@ -95,46 +113,10 @@ class Tail:
         return new, [tf.cast(value, tf.float32) for value in (penalty, norm, after)]
 
     def _do_at_once(self, state, gradients, sparse, rate, hyper):
-        penalty, gradients = self._add_penalty(state[0], gradients, hyper)
+        penalty, gradients = self.penalties.add(state[0], gradients, hyper)
         sums = squares.exact(gradients)
         new, norm, after = self._apply(state, gradients, sparse, sums, rate, hyper)
         return new, penalty, norm, after
-
-    def _add_penalty(self, weights, gradients, hyper):
-        """Computes the penalty; adds its gradients."""
-        gradients = list(gradients)
-        used = list(dict.fromkeys(i for i, _, _ in self._used_penalties(hyper)))
-        with tf.GradientTape() as tape:
-            tape.watch([weights[i] for i in used])
-            total = self.penalty(weights, hyper)
-        if used:
-            added = tape.gradient(total, [weights[i] for i in used])
-            for i, gradient in zip(used, added, strict=True):
-                place = sum(self.template.present[:i])
-                gradients[place] += gradient
-        return total, gradients
-
-    def penalty(self, weights, hyper):
-        """Computes one variant's penalty for its kernels.
-
-        Args:
-            weights: List of trainable tensors.
-            hyper: List of scalars in the order of `live`.
-
-        Returns:
-            float32 scalar.
-        """
-        total = tf.zeros([], tf.float32)
-        for i, penalty, values in self._used_penalties(hyper):
-            value = _with_attributes(penalty, values)(weights[i])
-            total += tf.cast(value, tf.float32)
-        return total
-
-    def _used_penalties(self, hyper):
-        for k, slots in enumerate(self.penalties):
-            for j, slot in enumerate(slots):
-                values = self._live_values(("penalty", k, j), hyper)
-                yield self.template.kernels[k], slot.thing, values
 
     def _constrain(self, weights, rate, hyper):
         """Constrains kernels, as Keras does after each update."""
@@ -148,7 +130,7 @@ class Tail:
                 own = values.pop(mixing.ACTIVE, None)
                 if settings.follows_rate(slot.thing):
                     values["learning_rate"] = rate
-                new = _with_attributes(slot.thing, values)(weights[i])
+                new = with_attributes(slot.thing, values)(weights[i])
                 weights[i] = new if own is None else _chosen(own, new, weights[i])
         return weights
 
@@ -164,7 +146,7 @@ class Tail:
                 values.pop(mixing.ACTIVE)
                 if settings.follows_rate(thing):
                     values["learning_rate"] = rate
-                return _with_attributes(thing, values)(weight)
+                return with_attributes(thing, values)(weight)
 
             own = [weights[i], rate, hyper]
             own = tf.nest.map_structure(lambda t, a=first, b=last: t[a:b], own)
@@ -203,7 +185,7 @@ class Tail:
         after = clipped.squares
         if after is None or (self.keras_clip and optimizer.applied is not None):
             applied = [g for g in optimizer.applied if g is not None]
-            after = squares.quick([tensors.densify(g) for g in applied])
+            after = squares.by_rows([tensors.densify(g) for g in applied])
         after = tf.sqrt(tf.reduce_sum(after)) * tf.cast(optimizer.scale, tf.float64)
         return (weights, slots, past), norm, after
 
@@ -222,11 +204,7 @@ class Tail:
         return tensors.divide_by_global(step, limit), past
 
     def _live_values(self, part, hyper):
-        return {
-            name: functional.LiveFloat(1.0, value)
-            for (owner, name), value in zip(self.live, hyper, strict=True)
-            if owner == part
-        }
+        return live_values(self.live, part, hyper)
 
 
 def make_functional(candidate, template):
@@ -265,15 +243,6 @@ def _leave_out(mapped, new, old, after):
 
 def _chosen(own, new, old):
     return tf.where(own.tensor > 0, new, old)
-
-
-def _with_attributes(thing, values):
-    if not values:
-        return thing
-    thing = copy.copy(thing)
-    for name, value in values.items():
-        setattr(thing, name, value)
-    return thing
 
 
 @contextlib.contextmanager
