@@ -430,6 +430,55 @@ def test_rows_that_are_not_finite_are_nobodys_neighbors(tmp_path):
 # Files of models
 
 
+def test_pca_is_the_plane_of_the_largest_spread(glove):
+    for unit in (True, False):
+        matrix = np.asarray(glove.matrix, "float64")
+        if unit:
+            matrix = matrix / np.linalg.norm(matrix, axis=1, keepdims=True)
+        centered = matrix - matrix.mean(axis=0)
+        _, values, axes = np.linalg.svd(centered, full_matrices=False)
+        expected = centered @ axes[:2].T
+        found = glove.project(unit=unit)
+        signs = np.sign((found * expected).sum(axis=0))
+        scale = values[0] / np.sqrt(len(matrix))
+        np.testing.assert_allclose(found * signs, expected, atol=1e-3 * scale)
+        np.testing.assert_array_equal(found, glove.project(unit=unit))
+
+
+def test_tsne_is_repeatable_and_keeps_neighbors_together(glove):
+    words = glove.words[:150]
+    settings = {"perplexity": 10, "max_iter": 400}
+    found = glove.project("tsne", words=words, **settings)
+    assert found.shape == (150, 2)
+    np.testing.assert_array_equal(found, glove.project("tsne", words=words, **settings))
+    unit = glove.matrix[:150] / np.linalg.norm(glove.matrix[:150], axis=1)[:, None]
+    similar = unit @ unit.T
+    far = np.linalg.norm(found[:, None] - found[None], axis=2)
+    np.fill_diagonal(similar, -1)
+    nearest = similar.argmax(axis=1)
+    # Of 149 others, the most similar word lies among the first few on the plane.
+    places = (far < far[np.arange(150), nearest][:, None]).sum(axis=1) - 1
+    assert np.median(places) < 10
+
+
+def test_what_cannot_be_projected_is_refused(glove):
+    with pytest.raises(ValueError, match="`method` must be one of"):
+        glove.project("umap")
+    with pytest.raises(ValueError, match="`words` must be at least 3 words"):
+        glove.project(words=["king", "queen"])
+    with pytest.raises(ValueError, match="`words` must be one of the 10,000 words"):
+        glove.project(words=["king", "queen", "Frau"])
+    many = [*glove.words, *glove.words, "the"]
+    with pytest.raises(ValueError, match="at most 20,000 words for t-SNE"):
+        glove.project("tsne", words=many)
+
+
+def test_similarities_are_cosines(glove):
+    unit = glove.matrix / np.linalg.norm(glove.matrix, axis=1, keepdims=True)
+    expected = unit @ unit[glove.index("king")]
+    np.testing.assert_allclose(glove.similarities("king"), expected, atol=1e-6)
+
+
 def test_tables_of_a_checkpoint_and_of_keras(tmp_path):
     tf.train.Checkpoint(table=tf.Variable(MATRIX)).write(str(tmp_path / "ckpt"))
     vectors = load(tmp_path / "ckpt", rows=WORDS)

@@ -42,7 +42,7 @@ def most_similar(matrix, norms, queries, k, exclude):
         equals the earlier row first. -1 where there are no more.
     """
     if len(queries) == 1:
-        scores = _scores(matrix, norms, queries)[0]
+        scores = cosines(matrix, norms, queries)[0]
         scores[list(exclude[0])] = -np.inf
         parts = [_best(scores, k)]
     else:
@@ -54,10 +54,13 @@ def most_similar(matrix, norms, queries, k, exclude):
     return rows, similarities
 
 
-def _scores(matrix, norms, queries):
+def cosines(matrix, norms, queries):
+    """Returns the similarity of each row to each query, float32 `(Q, N)`.
+
+    A row that is not finite is similar to nothing: -inf.
+    """
     scores = queries @ np.asarray(matrix, "float32").T
     scores /= norms
-    # A row that is not finite is similar to nothing.
     lost = np.isnan(norms)
     if lost.any():
         scores[:, lost] = -np.inf
@@ -87,7 +90,7 @@ def _many(matrix, norms, queries, k, exclude):
     removed = np.concatenate([*excluded, np.zeros(0, np.int64)])
     for start in range(0, len(matrix), _ROWS):
         end = min(start + _ROWS, len(matrix))
-        scores = _scores(matrix[start:end], norms[start:end], queries)
+        scores = cosines(matrix[start:end], norms[start:end], queries)
         here = (removed >= start) & (removed < end)
         scores[owners[here], removed[here] - start] = -np.inf
         for i in np.flatnonzero(scores.max(axis=1) > least).tolist():

@@ -111,6 +111,22 @@ class Words(collections.abc.Sequence):
                 place += 1
         return found
 
+    def starting_with(self, text, count):
+        """Finds the first rows whose word begins with a text.
+
+        Args:
+            text: str.
+            count: Positive int, rows at most.
+
+        Returns:
+            int64 array, ascending.
+        """
+        wanted = text.encode("utf-8", "surrogatepass")
+        rows = np.flatnonzero(np.diff(self.offsets) >= len(wanted))
+        for i, byte in enumerate(wanted):
+            rows = rows[self.blob[self.offsets[rows] + i] == byte]
+        return rows[:count]
+
     def duplicates(self):
         """Returns the rows whose word stands in an earlier row, int64, ascending."""
         hashes, order = self.lookup_arrays()

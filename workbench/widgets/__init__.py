@@ -3,6 +3,7 @@
 from workbench.widgets.activation_explorer import ActivationExplorer
 from workbench.widgets.clip_lab import ClipLab
 from workbench.widgets.device_panel import DevicePanel
+from workbench.widgets.embedding_explorer import EmbeddingExplorer
 from workbench.widgets.format_table import FormatTable
 from workbench.widgets.resume_panel import ResumePanel
 from workbench.widgets.schedule_studio import ScheduleStudio
@@ -13,6 +14,7 @@ __all__ = [
     "ActivationExplorer",
     "ClipLab",
     "DevicePanel",
+    "EmbeddingExplorer",
     "FormatTable",
     "ResumePanel",
     "ScheduleStudio",
