@@ -83,6 +83,7 @@ class Points {
     this.under.setAttribute("role", "status");
     this.scale = element(this.box, "div", "scale");
     this.count = 0;
+    this.inView = new Int32Array(0);
     this.over = -1;
     this.drag = null;
     this.decoder = new TextDecoder();
@@ -214,7 +215,8 @@ class Points {
     const begin = performance.now();
     this.pixels.fill(WHITE);
     this.shown.fill(0);
-    const visible = this.visible();
+    this.inView = this.visible();
+    const visible = this.inView;
     const { width, height } = this.canvas;
     const share = Math.sqrt((0.12 * width * height) / Math.max(visible.length, 1) / Math.PI);
     const radius = Math.min(4 * this.ratio, Math.max(0.5 * this.ratio, share));
@@ -226,7 +228,7 @@ class Points {
     } else this.splat(visible, full, radius, cover);
     this.radius = radius / this.ratio;
     this.canvas.getContext("2d").putImageData(this.image, 0, 0);
-    this.label(visible);
+    this.label();
     this.root.dataset.view = this.seen().join(" ");
     this.root.dataset.visible = visible.length;
     this.root.dataset.milliseconds = performance.now() - begin;
@@ -298,7 +300,7 @@ class Points {
   }
 
   // Rings, arrows and names, over the points.
-  label(visible = this.visible()) {
+  label() {
     const context = this.top.getContext("2d");
     const way = this.way();
     context.setTransform(1, 0, 0, 1, 0, 0);
@@ -313,7 +315,7 @@ class Points {
     for (const [i, kind] of marks) this.text(context, way, i, RINGS[kind], true);
     const marked = new Set(marks.map(([i]) => i));
     let left = MOST_LABELS;
-    for (const i of visible.subarray(0, 20 * MOST_LABELS)) {
+    for (const i of this.inView.subarray(0, 20 * MOST_LABELS)) {
       if (!left) break;
       if (this.isChosen && !this.isChosen[i]) continue;
       if (!marked.has(i) && this.text(context, way, i, "#222222", false)) left -= 1;
@@ -486,7 +488,7 @@ class Points {
     const corners = this.corners(drag);
     const way = this.way();
     const found = [];
-    for (const i of this.visible()) {
+    for (const i of this.inView) {
       const keeps = drag.adds && this.isChosen && this.isChosen[i];
       if (keeps || isInside(this.at(i, way), corners)) found.push(i);
     }
@@ -549,6 +551,7 @@ class Points {
   }
 
   look(view) {
+    this.leave();
     this.seeing = view.length ? view : this.all();
     this.repaint();
     clearTimeout(this.timer);
