@@ -1,6 +1,6 @@
 """What going on from a checkpoint of `fit` would keep."""
 
-from workbench.checkpoints import identity
+from workbench.checkpoints import identity, tables
 from workbench.checkpoints.rates import (
     describe_change,
     optimizer_of,
@@ -30,6 +30,12 @@ def explain_own(path, model):
     refusal = _refusal(model, manifest)
     if refusal:
         return kind, [*broken, ("everything", "refused", refusal)]
+    count = len(manifest.get("by_hash", {}))
+    named = (
+        [("frozen weights", "kept", f"{count} arrays, the model's own")]
+        if count
+        else []
+    )
     callbacks = ", ".join(name for name, _ in manifest["callbacks"])
     schedule = "the schedule goes on at its step"
     if rate_variable(model) is not None:
@@ -38,6 +44,7 @@ def explain_own(path, model):
     return kind, [
         *broken,
         ("weights", "kept", _count(tensors, "model/", "with random states")),
+        *named,
         ("optimizer", "kept", _count(tensors, "optimizer/", "built if need be")),
         ("learning rate", "kept", schedule),
         ("metrics", "kept", _count(tensors, "metrics/", "of the epoch begun")),
@@ -64,7 +71,11 @@ def _refusal(model, manifest):
     other = identity.difference(
         identity.identity_of_model(model), manifest["identity"]["model"]
     )
-    return other and f"another model: {other}"
+    if other:
+        return f"another model: {other}"
+    model_only = {f"model/{i}:{v.path}": v for i, v in enumerate(model.variables)}
+    other = tables.find_difference(model_only, manifest)
+    return other and f"frozen weights that are only named by their hash: {other}"
 
 
 def _is_rate(name):

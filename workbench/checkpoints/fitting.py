@@ -44,9 +44,10 @@ def fit(  # noqa: PLR0913, the signature is public
             they were; one of your own needs `get_state()`, which returns None, bool,
             int, float, str, bytes, numbers and arrays, in lists, tuples and dicts,
             and `set_state(state)`.
-        **others: `shuffle`, `steps_per_epoch` and `on_error` of `Session`; the rest is
-            passed on to `model.fit`, such as `class_weight`; `verbose` is 0 unless
-            given.
+        **others: `shuffle`, `steps_per_epoch`, `on_error` and `by_hash` of `Session`;
+            the rest is passed on to `model.fit`, such as `class_weight`; `verbose` is
+            0 unless given. `by_hash=[layer]` leaves the weights of a frozen layer out
+            of the checkpoints and names them by their SHA-256.
 
     Returns:
         `keras.callbacks.History`, of all epochs.

@@ -20,10 +20,10 @@ class BackgroundWriter:
         self._write = None
         self.failure = None
 
-    def submit(self, tensors, manifest):
+    def submit(self, tensors, manifest, by_hash=None):
         """Begins a write, see `Store.write`; `wait` must have come before."""
         self._write = self._thread.submit(
-            self._store.write, tensors, manifest, self._keep
+            self._store.write, tensors, manifest, self._keep, by_hash
         )
 
     def wait(self):

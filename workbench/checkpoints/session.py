@@ -6,7 +6,7 @@ import warnings
 import keras
 
 from workbench.checkpoints import callbacks as callback_states
-from workbench.checkpoints import identity, state
+from workbench.checkpoints import identity, state, tables
 from workbench.checkpoints.arguments import check_arguments, check_feed, feed_of
 from workbench.checkpoints.encoding import decode
 from workbench.checkpoints.exact_callbacks import ExactCallbacks, InStep
@@ -38,6 +38,9 @@ class Session(Stepping):
         validation_data: As `model.fit` takes it.
         callbacks: Iterable of `keras.callbacks.Callback`.
         on_error: "continue" or "stop", when a checkpoint cannot be written.
+        by_hash: Iterable of frozen layers of the model, such as an `Embedding` made
+            from a file of vectors, of whose weights a checkpoint has the SHA-256
+            alone. The model that goes on brings them; others are refused.
         **fit_arguments: Passed on to `model.fit`; `verbose` is 0 unless given.
 
     Attributes:
@@ -61,6 +64,7 @@ class Session(Stepping):
         validation_data=None,
         callbacks=(),
         on_error="continue",
+        by_hash=(),
         **fit_arguments,
     ):
         callbacks = list(callbacks)
@@ -72,6 +76,7 @@ class Session(Stepping):
         self.checkpoint = None
         self.interrupted = False
         self._save_every, self._on_error = save_every, on_error
+        self._named_layers = list(by_hash)
         self._feed = feed_of(data, batch_size, seed, shuffle, steps_per_epoch)
         self._validation = {
             "validation_data": validation_data,
@@ -199,6 +204,7 @@ class Session(Stepping):
             self._feed.spec,
         )
         self.model._symbolic_build(data_batch=batch)
+        self._by_hash = tables.check_layers(self.model, self._named_layers)
         self._identity = {
             "model": identity.identity_of_model(self.model),
             "data": self._feed.identity,
@@ -251,6 +257,18 @@ class Session(Stepping):
                     f"{other}. To go on, {remedy}; to begin anew, name another folder. "
                     f"Received: filepath={self.folder}"
                 )
+
+        # Read once: what is frozen is what it was.
+        other = tables.find_difference(
+            state.variables_of(self.model), checkpoint.manifest
+        )
+        if other:
+            raise ValueError(
+                "`model` must have the frozen weights that the checkpoints in "
+                f"`filepath` only name: {other}. Make the layer from the same file, "
+                "with the same vocabulary and arguments; to begin anew, name another "
+                f"folder. Received: filepath={self.folder}"
+            )
 
     def _leave(self):
         self._writer.close()

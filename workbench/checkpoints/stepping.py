@@ -10,7 +10,7 @@ import tensorflow as tf
 
 import workbench
 from workbench.checkpoints import callbacks as callback_states
-from workbench.checkpoints import state
+from workbench.checkpoints import state, tables
 from workbench.checkpoints.encoding import encode
 
 
@@ -28,7 +28,7 @@ class Stepping:
 
     def _restore(self):
         manifest = self.checkpoint.manifest
-        variables = state.variables_of(self.model)
+        variables = tables.stored_of(state.variables_of(self.model), manifest)
         state.put_back(variables, self._tensors)
         left, without = callback_states.restore(
             self._list.callbacks, manifest["callbacks"], self._tensors
@@ -84,7 +84,9 @@ class Stepping:
 
     def _save(self, epoch, step, logs, stopped=False):
         self._look_after_writer()
-        tensors = self._buffers.copy(state.variables_of(self.model))
+        variables = state.variables_of(self.model)
+        stored, by_hash = tables.split(variables, self._by_hash)
+        tensors = self._buffers.copy(stored)
         steps = epoch * self._feed.steps_per_epoch + step
         if step == 0:
             self._feed.begin_epoch()
@@ -104,6 +106,7 @@ class Stepping:
         self._writer.submit(
             {name: np.asarray(array, order="C") for name, array in tensors.items()},
             manifest,
+            tables.views(by_hash),
         )
 
     def _look_after_writer(self):

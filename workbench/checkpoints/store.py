@@ -2,7 +2,8 @@
 
 Each checkpoint is a folder of three files: `tensors.safetensors`; `manifest.json`,
 which has a SHA-256 of the former's header and of each tensor; and `manifest.sha256`,
-which has that of the manifest, in the format of `sha256sum`.
+which has that of the manifest, in the format of `sha256sum`. Weights that a checkpoint
+only names have their SHA-256, shape and type in the manifest.
 """
 
 import dataclasses
@@ -75,7 +76,7 @@ class Store:
         self.folder = pathlib.Path(folder)
         self._disk = disk or Disk()
 
-    def write(self, tensors, manifest, keep):
+    def write(self, tensors, manifest, keep, by_hash=None):
         """Writes a checkpoint, then removes those that are one too many.
 
         Nothing has its final name before it is complete and on disk, and none is
@@ -86,6 +87,7 @@ class Store:
             manifest: JSON dict with `position`, `metrics`, `finished` and `saved`, see
                 `Checkpoint`; format, size and hashes are added.
             keep: int, how many checkpoints stay.
+            by_hash: dict name -> array, of which only the hash is written.
 
         Returns:
             path of the new checkpoint.
@@ -99,6 +101,9 @@ class Store:
         try:
             disk.write_tensors(part / TENSORS, tensors)
             manifest = _described(manifest, tensors, part / TENSORS)
+            if by_hash:
+                named = {name: describe_array(a) for name, a in by_hash.items()}
+                manifest["by_hash"] = named
             content = json.dumps(manifest, indent=1).encode()
             disk.write_bytes(part / MANIFEST, content)
             disk.write_bytes(part / MANIFEST_HASH, _hash_line(content))
@@ -234,6 +239,15 @@ def read(path):
             if _hash(tensors[name]) != digest:
                 raise DamagedError(f"tensor {name} does not match its SHA-256")
     return checkpoint, tensors
+
+
+def describe_array(array):
+    """Returns what the manifest says of an array that is only named, a JSON dict."""
+    return {
+        "shape": list(array.shape),
+        "dtype": array.dtype.name,
+        "sha256": _hash(array),
+    }
 
 
 def _described(manifest, tensors, file):

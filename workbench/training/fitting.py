@@ -3,7 +3,7 @@
 from workbench.checkpoints import Session
 from workbench.training.arguments import fit_arguments_of
 
-_OF_CHECKPOINTS = ("save_every", "keep", "seed", "on_error")
+_OF_CHECKPOINTS = ("save_every", "keep", "seed", "on_error", "by_hash")
 
 
 def fit_of(model, data, callbacks, *, filepath, epochs, batch_size, **others):
