@@ -224,6 +224,29 @@ def test_classifiers_and_quantized_models_are_named(tmp_path):
         load(write(tmp_path / "c.bin", path.read_bytes()[:-26]))
 
 
+@pytest.mark.parametrize(
+    ("model", "labels", "pruned", "message"),
+    [
+        (3, 2, 2, "a fastText classifier"),
+        (3, 2, -1, "a fastText classifier"),
+        (2, 0, 2, r"a quantized fastText model \(\.ftz, pruned to 2 n-grams\)"),
+        (2, 0, 0, r"a quantized fastText model \(\.ftz, pruned to 0 n-grams\)"),
+        (2, 0, -1, r"a quantized fastText model \(byte 120 is not 0\)"),
+    ],
+)
+def test_a_quantized_model_is_refused_with_what_it_is(
+    tmp_path, model, labels, pruned, message
+):
+    path = tmp_path / "model.ftz"
+    settings = {"model": model, "labels": labels, "pruned": pruned}
+    vector_files.write_quantized(path, ["Haus", "Baum"], 4, **settings)
+    with pytest.raises(ValueError, match=message):
+        load(path)
+    packed = write(tmp_path / "model.ftz.gz", gzip.compress(path.read_bytes()))
+    with pytest.raises(ValueError, match=message):
+        load(packed)
+
+
 # Options and cache
 
 

@@ -68,6 +68,40 @@ def write_fasttext(path, words, table, buckets, shortest, longest):
     assert rows == len(words) + buckets
 
 
+def write_quantized(path, words, columns, *, model=3, labels=1, pruned=2):
+    """Writes the layout of a `.ftz`, as `FastText::quantize` and `saveModel` make it.
+
+    Args:
+        path: path.
+        words: List of str.
+        columns: int, numbers of a vector.
+        model: int, 1 of cbow, 2 of skipgram, 3 of a classifier.
+        labels: int, entries that are labels, after the words.
+        pruned: int, n-grams that were kept, -1 if all were.
+    """
+    entries = [(word, 0) for word in words]
+    entries += [(f"__label__{i}", 1) for i in range(labels)]
+    rows = len(words) + 20
+    with path.open("wb") as file:
+        file.write(struct.pack("<ii", 793712314, 12))
+        numbers = (columns, 5, 5, 1, 5, 1, 3, model, 20, 2, 4, 100)
+        file.write(struct.pack("<12id", *numbers, 1e-4))
+        counts = (len(entries), len(words), labels, 99, pruned)
+        file.write(struct.pack("<iiiqq", *counts))
+        for word, kind in entries:
+            file.write(word.encode() + b"\0" + struct.pack("<qb", 7, kind))
+        for i in range(max(pruned, 0)):
+            file.write(struct.pack("<ii", i, i))
+        # A product quantizer: a code for each two numbers, 256 centroids of two.
+        parts = columns // 2
+        file.write(struct.pack("<??qqi", True, False, rows, columns, rows * parts))
+        file.write(bytes(rows * parts))
+        file.write(struct.pack("<4i", columns, parts, 2, 2))
+        file.write(np.zeros(256 * columns, "<f4").tobytes())
+        file.write(struct.pack("<?qq", False, max(labels, 1), columns))
+        file.write(np.zeros((max(labels, 1), columns), "<f4").tobytes())
+
+
 def _npy(path, words, matrix):
     with path.open("wb") as file:
         np.save(file, matrix)
