@@ -1,11 +1,15 @@
 """The data sets: shapes, dtypes, ranges, seeds, and what the tasks ask for."""
 
+import collections
+import gzip
+import hashlib
 import subprocess
 import sys
 
 import keras
 import numpy as np
 import pytest
+import tensorflow as tf
 
 from workbench import data
 
@@ -47,6 +51,36 @@ def test_full_mnist_comes_from_keras_or_says_what_to_do(monkeypatch):
     monkeypatch.setattr(keras.datasets.mnist, "load_data", unreachable)
     with pytest.raises(RuntimeError, match=r"use `load_mnist\(\)`.*no network"):
         data.load_mnist(full=True)
+
+
+def test_reviews_are_split_once_and_for_all():
+    (x, y), (x_test, y_test) = data.load_reviews()
+    assert x.shape == y.shape == (7171,)
+    assert x_test.shape == y_test.shape == (2000,)
+    assert y.dtype == y_test.dtype == np.int64
+    assert {type(text) for text in [*x, *x_test]} == {str}
+    assert (np.bincount(y).tolist(), np.bincount(y_test).tolist()) == (
+        [3598, 3573],
+        [976, 1024],
+    )
+    # The split of release 0.1, and the first sentence of each label in it.
+    assert y[:10].tolist() == [0, 0, 1, 0, 0, 1, 1, 1, 1, 1]
+    assert x[0] == "An opportunity missed."
+    assert x[2] == "Will amuse and provoke adventurous adults in specialty venues."
+    assert tf.constant(x[:2]).dtype == tf.string
+
+
+def test_reviews_share_no_sentence_and_lose_none():
+    (x, y), (x_test, y_test) = data.load_reviews()
+    packed = (data._DATA / "reviews.tsv.gz").read_bytes()
+    text = gzip.decompress(packed)
+    assert hashlib.sha256(text).hexdigest().startswith("1d27b9338a3bdb9f")
+    ours = [f"{b}\t{a}" for a, b in zip([*x, *x_test], [*y, *y_test], strict=True)]
+    assert collections.Counter(ours) == collections.Counter(text.decode().splitlines())
+    assert len({*x, *x_test}) == 9171
+    lengths = [len(sentence.split()) for sentence in [*x, *x_test]]
+    assert max(lengths) == 51
+    assert np.mean(lengths) == pytest.approx(18.8, abs=0.1)
 
 
 @pytest.mark.parametrize("length", [2, 3, 10, 51])
@@ -108,9 +142,10 @@ def test_impossible_sizes_are_refused(sample, arguments, message):
         sample(*arguments)
 
 
-def test_loading_digits_loads_neither_keras_nor_tensorflow():
+@pytest.mark.parametrize("load", ["load_mnist", "load_reviews"])
+def test_loading_loads_neither_keras_nor_tensorflow(load):
     code = (
-        "import sys; from workbench import data; data.load_mnist(); "
+        f"import sys; from workbench import data; data.{load}(); "
         "sys.exit(bool({'tensorflow', 'keras'} & set(sys.modules)))"
     )
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

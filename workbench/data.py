@@ -1,12 +1,13 @@
 """Small real data sets and sequence tasks: seeded, and at hand without a network."""
 
+import gzip
 import pathlib
 
 import numpy as np
 
 _DATA = pathlib.Path(__file__).parent / "_data"
-_MNIST_SPLIT_SEED = 2026
-_NUM_TEST_DIGITS = 2000
+_SPLIT_SEED = 2026
+_NUM_TEST = 2000
 
 
 def load_mnist(*, full=False):
@@ -38,9 +39,13 @@ def load_mnist(*, full=False):
         )
     with np.load(_DATA / "mnist10k.npz") as arrays:
         images, labels = _scaled(arrays["images"]), arrays["labels"].astype("int64")
-    order = np.random.default_rng(_MNIST_SPLIT_SEED).permutation(len(images))
-    test, train = order[:_NUM_TEST_DIGITS], order[_NUM_TEST_DIGITS:]
-    return (images[train], labels[train]), (images[test], labels[test])
+    return _split(images, labels)
+
+
+def _split(x, y):
+    order = np.random.default_rng(_SPLIT_SEED).permutation(len(x))
+    test, train = order[:_NUM_TEST], order[_NUM_TEST:]
+    return (x[train], y[train]), (x[test], y[test])
 
 
 def _scaled(images):
@@ -57,6 +62,29 @@ def _fetch_full_mnist():
             "The full MNIST could not be fetched; use `load_mnist()` for the 10,000 "
             f"digits shipped with the workbench. Keras said: {error}"
         ) from error
+
+
+def load_reviews():
+    """Loads sentences out of film reviews, each praising or panning.
+
+    Those that people rated on average at least 1 or at most -1 on a scale from -4 to
+    4, split once and for all into 7,171 for training and 2,000 held out.
+
+    Returns:
+        `(x_train, y_train), (x_test, y_test)`: sentences, arrays of str `(N,)`, of 19
+        words on average and 51 at most, and labels int64 `(N,)`, 1 for praise, half of
+        them, and 0 else; N is 7,171 and 2,000.
+
+    Source:
+        Hutto and Gilbert 2014, "VADER: A Parsimonious Rule-based Model for Sentiment
+        Analysis of Social Media Text", who had sentences rated that Pang and Lee
+        collected.
+    """
+    text = gzip.decompress((_DATA / "reviews.tsv.gz").read_bytes()).decode()
+    labels, sentences = zip(
+        *(line.split("\t") for line in text.splitlines()), strict=True
+    )
+    return _split(np.array(sentences, object), np.array(labels, "int64"))
 
 
 def sample_adding_problem(num_sequences, length, *, seed=0):
