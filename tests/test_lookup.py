@@ -6,6 +6,7 @@ import pytest
 import tensorflow as tf
 
 from workbench.embeddings import lookup
+from workbench.plots.lookups import plot_lookup, plot_shards
 
 rng = np.random.default_rng(0)
 TABLE = rng.normal(size=(21, 3)).astype("float32")
@@ -124,3 +125,36 @@ def test_bad_ids_are_refused_in_a_graph():
 def test_bad_arguments_are_refused(arguments, match):
     with pytest.raises(ValueError, match=match):
         lookup(**({"params": TABLE, "ids": [1]} | arguments))
+
+
+def texts(axes):
+    """What is written at which place, as dict of (column, row) -> str."""
+    return {t.get_position(): t.get_text() for t in axes.texts}
+
+
+def test_the_picture_of_a_lookup_shows_the_rows_that_are_picked():
+    words = ["a", "b", "c", "d"]
+    figure = plot_lookup(TABLE[:4].round(1), words, ["d", "b"])
+    left, right = figure.axes
+    assert [t.get_text() for t in left.get_yticklabels()] == [
+        "a  0",
+        "b  1",
+        "c  2",
+        "d  3",
+    ]
+    found = texts(right)
+    for place, row in ((1, 3), (2, 1)):
+        values = [found[column, place] for column in range(3)]
+        assert values == [f"{v:.1f}" for v in TABLE[row]]
+        assert texts(left)[0, row] == values[0]
+    assert {"d = 3", "b = 1"} <= set(found.values())
+
+
+def test_the_picture_of_shards_has_each_row_where_lookup_finds_it():
+    for axes, strategy in zip(plot_shards(8, 3).axes, ["mod", "div"], strict=True):
+        places = {int(text): place for place, text in texts(axes).items()}
+        shards = [np.full(n, -1) for n in (3, 3, 2)]
+        for i, (row, shard) in places.items():
+            shards[shard][row] = i
+        found = lookup(shards, np.arange(8), strategy=strategy)
+        assert found.numpy().tolist() == list(range(8))

@@ -6,6 +6,9 @@ import pathlib
 import numpy as np
 
 _DATA = pathlib.Path(__file__).parent / "_data"
+GLOVE = _DATA / "glove.6B.50d.top10k.txt.gz"
+"""Path of the 10,000 most frequent words of GloVe 6B, 50 numbers each."""
+
 _SPLIT_SEED = 2026
 _NUM_TEST = 2000
 
