@@ -9,6 +9,9 @@ _DATA = pathlib.Path(__file__).parent / "_data"
 GLOVE = _DATA / "glove.6B.50d.top10k.txt.gz"
 """Path of the 10,000 most frequent words of GloVe 6B, 50 numbers each."""
 
+GLOVE_REVIEWS = _DATA / "glove.6B.50d.reviews.txt.gz"
+"""Path of the words that stand in `load_reviews` five times or more, in GloVe 6B."""
+
 _SPLIT_SEED = 2026
 _NUM_TEST = 2000
 
