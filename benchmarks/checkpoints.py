@@ -8,10 +8,14 @@ inside random disk operations, with `checkpoints.fit` and, as the control, with
 `cost` trains models whose weights and Adam's moments have 10, 100 and 500 MB, and
 compares with `model.save`: how long training stands still for a checkpoint, how long
 the background needs until it is on disk, and how much slower training gets with a
-checkpoint every 10 s. All in one run, the compared ones in turn.
+checkpoint every 10 s. What is compared is measured in turn, many times within one
+training: windows of so many steps with a checkpoint and without, just long enough for
+the whole of the write, then `model.save`, then a write alone. So a load on the machine
+hits both, and the middle of the ratios tells; the quartiles beside it say how sure it
+is. CPU seconds count the background's work too, even where another core does it.
 
     python -m benchmarks.checkpoints kills [--kills 40] [--processes 2]
-    python -m benchmarks.checkpoints cost [--sizes 10 100 500]
+    python -m benchmarks.checkpoints cost [--sizes 10 100 500] [--pairs 15]
 """
 
 import argparse
@@ -30,7 +34,6 @@ from workbench import checkpoints
 from workbench.checkpoints import state
 from workbench.checkpoints.store import Store
 
-REPEATS = 5
 WARM_UP = 10  # steps
 INTERVAL = 10.0  # seconds
 WIDTH = 1024
@@ -90,15 +93,22 @@ class Timed(checkpoints.Session):
         self.stalls.append(time.perf_counter() - begin)
 
 
-class Windows(keras.callbacks.Callback):
-    """Windows of so many steps, with a checkpoint at the start of every other."""
+class Turns(keras.callbacks.Callback):
+    """Measures in turn, between the steps of a training; `run` is one long plan.
 
-    def __init__(self):
+    Args:
+        folder: path of an empty folder, for what is compared with.
+        pairs: int, how often.
+    """
+
+    def __init__(self, folder, pairs):
         super().__init__()
         self.session = None
-        self.seconds = [], []
-        self._steps, self._number = 0, -1
-        self._size = self._begin = None
+        self.times = {True: [], False: []}  # of windows: (wall, CPU) seconds
+        self.saves, self.writes = [], []
+        self._folder, self._pairs = folder, pairs
+        self._store, self._buffers = Store(folder / "writes"), state.HostBuffers()
+        self._plan = None
 
     def get_state(self):
         """It remembers nothing that training changes."""
@@ -107,82 +117,86 @@ class Windows(keras.callbacks.Callback):
         """Never called, since there is no state."""
 
     def on_train_batch_end(self, batch, logs=None):
-        """Ends windows, and has a checkpoint made."""
-        self.session.wanted = False
-        self._steps += 1
-        now = time.perf_counter()
-        if self._size is None:
-            self._find_size(now)
-        elif self._steps == self._size:
-            if self._number >= 0:  # the one before warms up
-                self.seconds[self._number % 2].append(now - self._begin)
-            self._steps, self._begin = 0, now
-            self._number += 1
-            self.session.wanted = self._number % 2 == 1
-            self.model.stop_training = self._number == 2 * REPEATS
+        """Goes on with the plan."""
+        self._plan = self._plan or self._run()
+        self.model.stop_training = next(self._plan, "end") == "end"
 
-    def _find_size(self, now):
-        if self._steps == WARM_UP:  # what is compiled is compiled
-            self._begin = now
-        elif self._steps > WARM_UP and now - self._begin > INTERVAL / 4:
-            self._size = 4 * (self._steps - WARM_UP)
-            self._steps, self._begin = 0, now
+    def _run(self):
+        for _ in range(WARM_UP):  # what is compiled is compiled
+            yield
+        self._store.folder.mkdir()
+        self._compare()  # the first makes buffers and files
+        steps = yield from self._steps_of_a_window()
+        self.saves, self.writes = [], []
+        for number in range(self._pairs):
+            for with_one in (number % 2 == 0, number % 2 == 1):
+                self.session.wanted = with_one
+                begin = time.perf_counter(), time.process_time()
+                for _ in range(steps):
+                    yield
+                    self.session.wanted = False
+                now = time.perf_counter(), time.process_time()
+                self.times[with_one].append(np.subtract(now, begin))
+                self.session._look_after_writer()
+            self._compare()
 
-
-def train_in_windows(model, folder):
-    """Returns seconds of windows without and with a checkpoint, and of the stalls."""
-    x = np.random.default_rng(0).normal(size=(4096, WIDTH)).astype("float32")
-    windows = Windows()
-    others = {"epochs": 10**6, "batch_size": 8, "callbacks": [windows]}
-    data = x, np.ones((len(x), 1), "float32")
-    with Timed(model, data, filepath=folder, **others) as session:
-        windows.session = session
-        session.fit()
-    without, with_one = map(np.array, windows.seconds)
-    return without, with_one, session.stalls[1:-1]  # the first makes the buffers
-
-
-def save_in_turn(model, folder, manifest):
-    """Returns seconds of `model.save`, of durable writes of our own, and bytes."""
-    variables, buffers = state.variables_of(model), state.HostBuffers()
-    store = Store(folder / "writes")
-    store.folder.mkdir()
-    saves, writes = [], []
-    for _ in range(REPEATS + 1):
+    def _steps_of_a_window(self):
+        self._compare()
         begin = time.perf_counter()
-        model.save(folder / "model.keras")
-        saves.append(time.perf_counter() - begin)
-        (folder / "model.keras").unlink()
-        tensors = buffers.copy(variables)
+        for _ in range(WARM_UP):
+            yield
+        step = (time.perf_counter() - begin) / WARM_UP
+        return int(max(1.0, 4 * max(self.writes)) / step) + 1
+
+    def _compare(self):
         begin = time.perf_counter()
-        store.write(tensors, manifest, keep=3)
-        writes.append(time.perf_counter() - begin)
-    return saves[1:], writes[1:], sum(t.nbytes for t in tensors.values())
+        self.model.save(self._folder / "model.keras")
+        self.saves.append(time.perf_counter() - begin)
+        (self._folder / "model.keras").unlink()
+        tensors = self._buffers.copy(state.variables_of(self.model))
+        (first,) = checkpoints.list_checkpoints(self.session.folder)[:1]
+        begin = time.perf_counter()
+        self._store.write(tensors, first.manifest, keep=3)
+        self.writes.append(time.perf_counter() - begin)
+        self.size = sum(array.nbytes for array in tensors.values())
 
 
-def cost(megabytes, folder):
-    """Returns a dict of seconds and of the ratios that are promised."""
+def cost(megabytes, folder, pairs):
+    """Returns a dict of what one line says."""
     model = model_of(megabytes)
-    without, with_one, stalls = train_in_windows(model, folder / "run")
-    manifest = checkpoints.list_checkpoints(folder / "run")[-1].manifest
-    saves, writes, size = save_in_turn(model, folder, manifest)
-    save, write, stall = map(np.median, (saves, writes, stalls))
-    slower = with_one / without - 1
+    x = np.random.default_rng(0).normal(size=(4096, WIDTH)).astype("float32")
+    turns = Turns(folder, pairs)
+    others = {"epochs": 10**6, "batch_size": 8, "callbacks": [turns], "keep": 2}
+    data = x, np.ones((len(x), 1), "float32")
+    with Timed(model, data, filepath=folder / "run", **others) as session:
+        turns.session = session
+        session.fit()
+    saves, writes = np.array(turns.saves), np.array(turns.writes)
+    stalls = np.array(session.stalls[1 : 1 + pairs])  # the first makes the buffers
+    extra = np.subtract(turns.times[True], turns.times[False])
+    wall, cpu = extra.T / INTERVAL
+    share = np.sum(turns.times[False], axis=0)
     return {
-        "MB": round(size / 1e6),
-        "model.save": f"{save:.3f} s",
-        "stall": f"{stall:.4f} s, {stall / save:.3f} of it",
-        "durable write": f"{write:.3f} s, {write / save:.2f} of it",
-        "window": f"{np.median(without):.1f} s",
-        "slower with a checkpoint": f"{np.median(slower):+.3f}, of "
-        + " ".join(f"{value:+.3f}" for value in slower),
+        "MB": round(turns.size / 1e6),
+        "model.save": f"{np.median(saves):.3f} s",
+        "stall": f"{np.median(stalls):.4f} s, {spread(stalls / saves)} of it",
+        "durable write": f"{np.median(writes):.3f} s, {spread(writes / saves)} of it",
+        "window": f"{np.median(turns.times[False], axis=0)[0]:.1f} s",
+        f"slower at one in {INTERVAL:.0f} s": spread(wall),
+        "CPU seconds more": spread(cpu * share[0] / share[1]),
     }
+
+
+def spread(values):
+    """The middle, and the quartiles."""
+    low, middle, high = np.quantile(values, (0.25, 0.5, 0.75))
+    return f"{middle:.3f} ({low:.3f} to {high:.3f})"
 
 
 def run_cost(arguments):
     for megabytes in arguments.sizes:
         with tempfile.TemporaryDirectory(dir=arguments.folder) as folder:
-            found = cost(megabytes, pathlib.Path(folder))
+            found = cost(megabytes, pathlib.Path(folder), arguments.pairs)
         print("; ".join(f"{k} {v}" for k, v in found.items()), flush=True)
 
 
@@ -193,6 +207,7 @@ def main():
     parser.add_argument("--processes", type=int, default=2)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--sizes", type=int, nargs="+", default=(10, 100, 500))
+    parser.add_argument("--pairs", type=int, default=15, help="for each size")
     parser.add_argument("--folder", help="on the disk to measure")
     arguments = parser.parse_args()
     if arguments.what == "cost":
