@@ -157,7 +157,7 @@ def test_compiled_values_are_those_of_the_eager_call(kind):
         assert list(compiled) == list(eager)
         assert compiled.missing == eager.missing
     for key, value in compiled.items():
-        assert_same(value, eager[key], tolerance=1e-2 if half else 2e-6)
+        assert_same(value, eager[key], tolerance=1e-2 if half else 1e-6)
 
 
 def test_values_equal_those_of_the_rebuilt_functional_model():

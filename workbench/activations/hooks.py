@@ -82,13 +82,25 @@ def _call(recorder, original, operation, *args, **kwargs):
     return outputs
 
 
-def _call_function(_recorder, _original, function, *args, **kwargs):
+def _call_function(recorder, original, function, *args, **kwargs):
     """Runs a `tf.function` inside the model as plain Python, to follow its layers."""
+    # XLA computes in another order, and some convolutions nothing else can.
+    if function._jit_compile and not _calls_layers(recorder, function, args, kwargs):
+        return original(function, *args, **kwargs)
     python = function.python_function
     if tf.executing_eagerly() or not function._autograph:
         return python(*args, **kwargs)
     with ag_ctx.ControlStatusCtx(ag_ctx.Status.ENABLED):
         return py_func_from_autograph(python)(*args, **kwargs)
+
+
+def _calls_layers(recorder, function, args, kwargs):
+    """Whether a function calls layers, seen in a trace that is thrown away."""
+    before = recorder.num_calls
+    traced = tf.function(function.python_function, autograph=function._autograph)
+    with _probing(recorder), recorder.step():
+        traced.get_concrete_function(*args, **kwargs)
+    return recorder.num_calls > before
 
 
 # Steps over time

@@ -65,6 +65,7 @@ class Recorder:
         self.seen = {}
         self.owners = {}
         self.called = set()
+        self.num_calls = 0
         self._wanted = wanted
         self._watch = watch
         self._thread = threading.get_ident()
@@ -108,6 +109,7 @@ class Recorder:
     def inside(self, operation):
         """Context in which a layer runs."""
         self.called.add(id(operation))
+        self.num_calls += 1
         # The model itself is where paths begin.
         is_root = not self._stack and operation is self.model
         if not is_root:
