@@ -106,9 +106,9 @@ def choose(lab, explorer, panel, key):
 
 def place_of(lab, explorer, panel, unit, row, column):
     """Where a value lies on the canvas, in CSS pixels from its corner."""
-    _, rows, columns = lab.evaluate(f"{panel}._view.canvas.shape")
-    across = lab.evaluate(f"{panel}._view.canvas.layout_columns")
-    units = lab.evaluate(f"{panel}._view.canvas.shape[0]")
+    (units, rows, columns), across = lab.evaluate(
+        f"({panel}._view.canvas.shape, {panel}._view.canvas.layout_columns)"
+    )
     box = explorer.locator("canvas").bounding_box()
     size = box["width"] / (across * columns)
     tall = box["height"] / (-(-units // across) * rows)
