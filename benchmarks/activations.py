@@ -249,11 +249,12 @@ def cover(name):
     constructor = getattr(keras.applications, name)
     model = constructor(weights=None, input_shape=(size, size, 3), classes=10)
     x = np.random.default_rng(0).random((1, size, size, 3), "float32")
-    outputs = {}
-    for layer in model.layers:
-        # A layer called twice has no output of its own; see the tests for those.
-        if len(layer._inbound_nodes) and not isinstance(layer, keras.layers.InputLayer):
-            outputs[layer.name] = layer._inbound_nodes[-1].output_tensors[0]
+    # A layer called twice has no output of its own; see the tests for those.
+    outputs = {
+        operation.name: operation._inbound_nodes[-1].output_tensors[0]
+        for operation in model.operations
+        if not isinstance(operation, keras.layers.InputLayer)
+    }
     rebuilt = keras.Model(model.inputs, outputs)
     graph = tf.function(lambda x: rebuilt(x, training=False), autograph=False)
     expected = graph(tf.constant(x))

@@ -5,7 +5,8 @@ import dataclasses
 import numpy as np
 
 _SCORES = "attention scores"
-_BLOCK = 16  # units, a cache line of float32
+_LINE = 16  # float32 in a cache line
+_BLOCK = 8192  # float32, what the nearest cache holds
 _NUMBERS = "biufcV"  # V: bfloat16
 
 
@@ -146,11 +147,14 @@ def as_floats(array):
 
 
 def _whole(values):
-    """A copy in a row, a few units at a time: what one reads stays in the cache."""
+    """A copy in a row, made of blocks: what one reads and writes stays in the cache."""
     if values.flags.c_contiguous:
         return values
-    copy = np.empty(values.shape, values.dtype)
-    for start in range(0, values.shape[1], _BLOCK):
-        block = slice(start, start + _BLOCK)
-        copy[:, block] = values[:, block]
-    return copy
+    count, units, rows, columns = values.shape
+    read = np.moveaxis(values, 1, -1).reshape(count, rows * columns, units)
+    copy = np.empty((count, units, rows * columns), values.dtype)
+    step = max(_LINE, _BLOCK // max(units, 1))
+    for start in range(0, rows * columns, step):
+        block = slice(start, start + step)
+        copy[:, :, block] = read[:, block].swapaxes(1, 2)
+    return copy.reshape(values.shape)
