@@ -1,12 +1,15 @@
-"""`python -m workbench inspect FILE`: what a model file is, keeps, loses and would do.
+"""The commands `python -m workbench doctor` and `python -m workbench inspect FILE`.
 
 Each command is a function that takes the parsed arguments and returns the exit code.
 """
 
 import argparse
+import dataclasses
+import pathlib
 import sys
 
-from workbench import formats
+from workbench import devices, formats
+from workbench.reports import render_text
 
 
 def inspect(arguments):
@@ -24,9 +27,58 @@ def inspect(arguments):
     return code
 
 
+def doctor(arguments):
+    """Prints why TensorFlow does not see the GPU; 0 if nothing speaks against it."""
+    try:
+        text = pathlib.Path(arguments.log).read_text() if arguments.log else ""
+        log = tuple(text.splitlines())
+        if arguments.machine:
+            machine = devices.load_machine(arguments.machine)
+            machine = dataclasses.replace(machine, log=(*machine.log, *log))
+        else:
+            machine = devices.read_machine(
+                cuinit=not arguments.quick, seconds=arguments.seconds, log=log
+            )
+        if arguments.save:
+            machine.save(arguments.save)
+    except (OSError, ValueError) as error:
+        sys.stderr.write(f"{error}\n")
+        return 2
+    diagnosis = devices.diagnose(machine)
+    about = render_text(diagnosis.versions())
+    sys.stdout.write(f"{diagnosis}\n\n{about}\n")
+    return int(bool(diagnosis))
+
+
+def _seconds(text):
+    number = float(text)
+    if not 0 < number < float("inf"):
+        raise ValueError(text)
+    return number
+
+
+def _add_doctor(commands):
+    command = commands.add_parser(
+        "doctor",
+        help="say why TensorFlow does not see a GPU",
+        description="Says why TensorFlow does not see a GPU, and what to do. Imports "
+        "no TensorFlow, starts no device. Exit code: 0 nothing found, 1 findings, 2 a "
+        "file cannot be read or written.",
+    )
+    command.add_argument("--log", help="a file with lines that TensorFlow wrote")
+    command.add_argument("--quick", action="store_true", help="do not try the driver")
+    command.add_argument(
+        "--seconds", type=_seconds, default=1.5, help="how long the driver may take"
+    )
+    command.add_argument("--save", help="store what was read in this JSON file")
+    command.add_argument("--machine", help="diagnose what --save stored elsewhere")
+    command.set_defaults(run=doctor)
+
+
 def _parser():
     parser = argparse.ArgumentParser(prog="python -m workbench")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
+    _add_doctor(commands)
     command = commands.add_parser(
         "inspect",
         help="look into model files without loading them",

@@ -26,6 +26,13 @@ class Note:
 
 
 @dataclasses.dataclass(frozen=True)
+class Code:
+    """A line to copy, which is never folded."""
+
+    text: str
+
+
+@dataclasses.dataclass(frozen=True)
 class Table:
     """Rows under column names; every cell is text.
 
@@ -47,7 +54,7 @@ class Report:
         """Returns the report's content.
 
         Returns:
-            Sequence of `Heading`, `Note` and `Table`, in reading order.
+            Sequence of `Heading`, `Note`, `Code` and `Table`, in reading order.
         """
         raise NotImplementedError
 
@@ -74,7 +81,7 @@ def render_text(blocks):
     """Renders blocks for a terminal.
 
     Args:
-        blocks: Iterable of `Heading`, `Note` and `Table`.
+        blocks: Iterable of `Heading`, `Note`, `Code` and `Table`.
 
     Returns:
         str, blocks separated by an empty line after each table and before headings.
@@ -86,6 +93,8 @@ def render_text(blocks):
                 parts.append(("\n" if parts else "") + block.text)
             case Note():
                 parts.append(textwrap.fill(block.text, _TEXT_WIDTH))
+            case Code():
+                parts.append(f"    {block.text}")
             case Table():
                 parts.append(_text_table(block))
     return "\n".join(parts)
@@ -105,7 +114,7 @@ def render_html(blocks):
     """Renders blocks for a notebook; everything that came in as text is escaped.
 
     Args:
-        blocks: Iterable of `Heading`, `Note` and `Table`.
+        blocks: Iterable of `Heading`, `Note`, `Code` and `Table`.
 
     Returns:
         str, an HTML fragment without scripts or links.
@@ -117,6 +126,8 @@ def render_html(blocks):
                 parts.append(f"<p><b>{html.escape(block.text)}</b></p>")
             case Note():
                 parts.append(f"<p>{html.escape(block.text)}</p>")
+            case Code():
+                parts.append(f"<pre>{html.escape(block.text)}</pre>")
             case Table():
                 parts.append(_html_table(block))
     return "\n".join(parts)

@@ -4,6 +4,14 @@ Importing this does not load TensorFlow; only what has to ask it does so.
 """
 
 from workbench.devices.detection import detect_devices
+from workbench.devices.doctor import (
+    Diagnosis,
+    Finding,
+    Machine,
+    diagnose,
+    load_machine,
+    read_machine,
+)
 from workbench.devices.load import GpuLoad, Load, measure_load
 from workbench.devices.memory import grow_memory, limit_memory
 from workbench.devices.records import (
@@ -17,13 +25,19 @@ from workbench.devices.records import (
 __all__ = [
     "Cpu",
     "DeviceReport",
+    "Diagnosis",
+    "Finding",
     "Gpu",
     "GpuLoad",
     "Load",
+    "Machine",
     "MemorySetting",
     "Source",
     "detect_devices",
+    "diagnose",
     "grow_memory",
     "limit_memory",
+    "load_machine",
     "measure_load",
+    "read_machine",
 ]

@@ -1,0 +1,12 @@
+"""The causes that the doctor knows, in the order in which they keep a GPU away.
+
+The earlier one stands, the nearer it is to the root: what comes first in a machine's
+findings is to be mended first.
+"""
+
+from workbench.devices.doctor.causes_driver import ACCESS, DRIVER
+from workbench.devices.doctor.causes_software import CARDS, LIBRARIES, PLATFORM
+
+CAUSES = {
+    cause.code: cause for cause in (*PLATFORM, *ACCESS, *DRIVER, *LIBRARIES, *CARDS)
+}
