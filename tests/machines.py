@@ -76,10 +76,10 @@ def instance(number):
 SPLIT = (dataclasses.replace(gpu(), mig="on"), instance(0), instance(1))
 
 
-def silent(reason="Driver Not Loaded"):
+def silent(error="LibraryNotFound", reason="NVML Shared Library Not Found"):
     """What was asked, where nobody shows a GPU."""
     return (
-        Source("NVML", None, f"NVMLError_{reason.replace(' ', '')}: {reason}"),
+        Source("NVML", None, f"NVMLError_{error}: {reason}"),
         Source("nvidia-smi -L", None, "The program nvidia-smi was not found."),
         Source("/proc/driver/nvidia", None, "/proc/driver/nvidia does not exist"),
     )
@@ -93,7 +93,7 @@ PLAIN = Machine(
     needs={"nvidia-cudnn-cu12": "9.3.0.75"},
     build=BUILD,
     pci=(),
-    sources=silent("NVML Shared Library Not Found"),
+    sources=silent(),
     libraries={**NO_DRIVER, **NO_CUDA},
 )
 LINUX = dataclasses.replace(
@@ -113,7 +113,9 @@ LINUX = dataclasses.replace(
     cuinit=CuInit(0, 1),
 )
 BARE = dataclasses.replace(
-    PLAIN, pci=(PciCard("0000:01:00.0"),), sources=silent("Driver Not Loaded")
+    PLAIN,
+    pci=(PciCard("0000:01:00.0"),),
+    sources=silent("DriverNotLoaded", "Driver Not Loaded"),
 )
 DOCKER = dataclasses.replace(
     LINUX,
@@ -129,7 +131,7 @@ CLOSED = dataclasses.replace(
     gpus=(),
     cuinit=None,
     libraries={**NO_DRIVER, **CUDA},
-    sources=silent("NVML Shared Library Not Found"),
+    sources=silent(),
 )
 WSL = dataclasses.replace(
     LINUX,
@@ -158,7 +160,7 @@ MAC = Machine(
     architecture="arm64",
     versions=VERSIONS,
     build=CPU_BUILD,
-    sources=silent("NVML Shared Library Not Found"),
+    sources=silent(),
 )
 
 
@@ -340,7 +342,7 @@ SICK = {
             kernel_module=None,
             nodes={},
             gpus=(),
-            sources=silent(),
+            sources=silent("DriverNotLoaded", "Driver Not Loaded"),
             cuinit=CuInit(100),
         ),
     ),
@@ -362,7 +364,9 @@ SICK = {
             kernel_module="460.91.03",
             libraries=driver("470.57.02"),
             gpus=(),
-            sources=silent("Driver/library version mismatch"),
+            sources=silent(
+                "LibRmVersionMismatch", "RM has detected an NVML/RM version mismatch."
+            ),
             cuinit=CuInit(804),
         ),
     ),

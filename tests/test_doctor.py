@@ -3,6 +3,7 @@
 import dataclasses
 import json
 import os
+import pathlib
 import re
 import shutil
 import subprocess
@@ -34,6 +35,13 @@ from workbench.devices.doctor import diagnose_machine, loader, reading
 from workbench.devices.doctor.causes import CAUSES
 from workbench.devices.doctor.machine import CuInit, Library, hide_private
 
+ROOT = pathlib.Path(__file__).parents[1]
+RECORDS = {
+    "after_update": "driver updated, not restarted",
+    "container": "container closed",
+    "new_card": "RTX 5090, from the log",
+    "workstation": "libcusolver beside the path",
+}
 FULL_UUID = re.compile(r"(?:GPU|MIG)-[0-9a-f]{8}-")
 
 
@@ -84,6 +92,14 @@ def test_a_machine_comes_back_from_its_file(name, tmp_path):
     text = (tmp_path / "machine.json").read_text()
     assert HOME not in text
     assert not FULL_UUID.search(text)
+
+
+def test_the_records_of_the_notebook_are_of_these_machines():
+    for path in (ROOT / "notebooks/data/machines").glob("*.json"):
+        name = RECORDS[path.stem]
+        loaded = diagnose_machine(devices.load_machine(path))
+        assert [finding.code for finding in loaded] == [SICK[name][0]]
+        assert path.read_text() == SICK[name][1].to_json()
 
 
 # What findings say.

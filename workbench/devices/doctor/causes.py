@@ -7,6 +7,12 @@ findings is to be mended first.
 from workbench.devices.doctor.causes_driver import ACCESS, DRIVER
 from workbench.devices.doctor.causes_software import CARDS, LIBRARIES, PLATFORM
 
-CAUSES = {
-    cause.code: cause for cause in (*PLATFORM, *ACCESS, *DRIVER, *LIBRARIES, *CARDS)
+STAGES = {
+    "package": PLATFORM,
+    "access": ACCESS,
+    "driver": DRIVER,
+    "libraries": LIBRARIES,
+    "card": CARDS,
 }
+CAUSES = {cause.code: cause for causes in STAGES.values() for cause in causes}
+STAGE_OF = {cause.code: stage for stage, causes in STAGES.items() for cause in causes}

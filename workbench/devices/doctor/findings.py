@@ -2,7 +2,7 @@
 
 import dataclasses
 
-from workbench.devices.doctor.causes import CAUSES
+from workbench.devices.doctor.causes import CAUSES, STAGE_OF
 from workbench.devices.doctor.machine import hide_private, shorten_uuids
 from workbench.devices.records import text_table
 from workbench.reports import Code, Heading, Note, Report
@@ -19,6 +19,8 @@ class Finding(Report):
         meaning: str, what that means.
         remedy: str, one command to copy.
         check: str, a command that shows whether it helped.
+        stage: str, where on the way from the package to the card: `"package"`,
+            `"access"`, `"driver"`, `"libraries"` or `"card"`.
         blocking: bool, whether it keeps TensorFlow from all GPUs.
     """
 
@@ -28,6 +30,7 @@ class Finding(Report):
     meaning: str
     remedy: str
     check: str
+    stage: str
     blocking: bool = True
 
     def blocks(self):
@@ -74,6 +77,7 @@ def make_finding(code, evidence, values):
         # A shell does not expand ~ between quotes.
         remedy=shorten_uuids(cause.remedy.format(**values)).replace("~/", "$HOME/"),
         check=cause.check,
+        stage=STAGE_OF[code],
         blocking=cause.blocking,
     )
 
@@ -92,6 +96,9 @@ class Diagnosis(Report, list):
         super().__init__(findings)
         self.machine = machine
         self.verdict = verdict
+
+    def __repr__(self):
+        return f"Diagnosis({[finding.code for finding in self]})"
 
     def blocks(self):
         """Returns the verdict and the findings."""
