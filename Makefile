@@ -15,17 +15,22 @@ AS_ROOT := $(if $(filter 0,$(shell id -u)),--allow-root)
 # More than cores: many tests wait for a browser, a kernel or a process.
 WORKERS ?= 3
 
+# TensorFlow 2.21 does not look into this folder of its own CUDA packages, and uses no
+# GPU without what lies there.
+CUSOLVER = $(shell ls -d $(CURDIR)/$(VENV)/lib/python3*/site-packages/nvidia/cusolver/lib 2>/dev/null)
+WITH_CUDA = $(if $(CUSOLVER),LD_LIBRARY_PATH="$(CUSOLVER):$$LD_LIBRARY_PATH" )
+
 # Nothing on the page asks the outside world for news.
 ANNOUNCEMENTS := @jupyterlab/apputils-extension:announcements
 
 .PHONY: lab test lint format notebooks clean
 
 lab: $(VENV)/.lab$(GPU)
-	$(BIN)/jupyter lab --config=jupyter_lab_config.py $(AS_ROOT) \
+	$(WITH_CUDA)$(BIN)/jupyter lab --config=jupyter_lab_config.py $(AS_ROOT) \
 		--LabApp.default_url=/lab/tree/notebooks/00_index.ipynb
 
 test: $(VENV)/.test$(GPU) lint
-	$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile
+	$(WITH_CUDA)$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile
 
 lint: $(VENV)/.test$(GPU)
 	$(BIN)/ruff check .
