@@ -13,7 +13,7 @@ import tensorflow as tf
 
 from tests import vector_files
 from workbench import data
-from workbench.embeddings import load_vectors
+from workbench.embeddings import load_vectors, search
 
 GLOVE = data._DATA / "glove.6B.50d.top10k.txt.gz"
 WORDS = ["the", "König", "n/a", '"', "nan"]
@@ -426,6 +426,46 @@ def test_neighbors_are_those_of_a_full_sort(glove):
     one = [[w for w, _ in glove.neighbors(word, 4)] for word in ("king", "paris")]
     many = [[w for w, _ in n] for n in glove.neighbors(["king", "paris"], 4)]
     assert many == one
+
+
+@pytest.mark.parametrize("k", [1, 7, 40])
+def test_many_questions_over_many_parts_are_those_of_a_full_sort(k):
+    rng = np.random.default_rng(k)
+    kinds = rng.normal(size=(700, 6)).astype("float32")
+    matrix = kinds[rng.integers(0, 700, 5000)]  # every row several times
+    matrix[[5, 3000]] = np.nan
+    matrix[7] = 0
+    count = search._QUERIES + 3
+    queries = search.unit(rng.normal(size=(count, 6)))
+    exclude = rng.integers(0, 5000, (count, 2)).tolist()
+    rows, values = search.most_similar(
+        matrix, search.row_norms(matrix), queries, k, exclude
+    )
+    lengths = np.linalg.norm(matrix.astype("float64"), axis=1)
+    with np.errstate(invalid="ignore"):
+        scores = queries.astype("float64") @ (matrix / lengths[:, None]).T
+    scores[:, 7] = 0
+    scores = np.nan_to_num(scores, nan=-np.inf)
+    for i, rows_out in enumerate(exclude):
+        scores[i, rows_out] = -np.inf
+    wanted = -np.sort(-scores, axis=1)[:, :k]
+    np.testing.assert_allclose(values, wanted, atol=1e-6)
+    picked = np.take_along_axis(scores, rows, axis=1)
+    np.testing.assert_allclose(picked, wanted, atol=1e-6)
+    # Of equals the earlier row first.
+    falls = np.diff(values, axis=1)
+    assert (falls <= 0).all()
+    assert (np.diff(rows, axis=1)[falls == 0] > 0).all()
+    assert all(len(set(row)) == k for row in rows.tolist())
+
+
+def test_fewer_words_than_asked_for_leave_the_rest_empty():
+    matrix = np.eye(4, dtype="float32")
+    rows, values = search.most_similar(
+        matrix, search.row_norms(matrix), matrix[:2], 4, [[0], [1, 2]]
+    )
+    assert rows.tolist() == [[1, 2, 3, -1], [0, 3, -1, -1]]
+    assert np.isnan(values).tolist() == [[False] * 3 + [True], [False] * 2 + [True] * 2]
 
 
 def test_analogies_one_and_many(glove):

@@ -2,7 +2,8 @@
 
 import numpy as np
 
-_ROWS = 1 << 12  # of the matrix at a time, when there are many questions
+_ROWS = 1 << 11  # of the matrix at a time, when there are many questions
+_QUERIES = 1 << 10  # questions at a time
 _GROUP = 512
 
 
@@ -82,17 +83,36 @@ def _best(scores, k):
 
 
 def _many(matrix, norms, queries, k, exclude):
+    found = []
+    for start in range(0, len(queries), _QUERIES):
+        end = start + _QUERIES
+        found += _group(matrix, norms, queries[start:end], k, exclude[start:end])
+    return found
+
+
+def _group(matrix, norms, queries, k, exclude):
     excluded = [np.array(sorted(rows), np.int64) for rows in exclude]
     best_rows = [np.zeros(0, np.int64)] * len(queries)
     best_values = [np.zeros(0, "float32")] * len(queries)
     least = np.full(len(queries), -np.inf, "float32")
     owners = np.repeat(np.arange(len(queries)), [len(rows) for rows in excluded])
     removed = np.concatenate([*excluded, np.zeros(0, np.int64)])
+    # Memory that is taken anew for each part costs as much as the product.
+    memory = np.empty((len(queries), _ROWS), "float32")
     for start in range(0, len(matrix), _ROWS):
         end = min(start + _ROWS, len(matrix))
-        scores = cosines(matrix[start:end], norms[start:end], queries)
+        # Rows are fewer than scores: they are made as long as each other, not these.
+        part = np.asarray(matrix[start:end], "float32") / norms[start:end, None]
+        scores = np.matmul(queries, part.T, out=memory[:, : end - start])
+        lost = np.isnan(norms[start:end])
+        if lost.any():
+            scores[:, lost] = -np.inf
         here = (removed >= start) & (removed < end)
         scores[owners[here], removed[here] - start] = -np.inf
+        if not start and end > k:
+            # Of the first rows nearly all would be better than nothing.
+            kth = np.partition(scores, end - k, axis=1)[:, end - k]
+            least = np.nextafter(kth, np.float32(-np.inf))
         for i in np.flatnonzero(scores.max(axis=1) > least).tolist():
             rows = np.flatnonzero(scores[i] > least[i])
             all_rows = np.concatenate([best_rows[i], rows + start])
