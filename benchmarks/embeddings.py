@@ -65,6 +65,49 @@ print(json.dumps([seconds, max(peak[0] - before, 0)]))
 """
 
 
+# A kernel that holds the whole matrix as a layer, every row of it read; its share of
+# memory is measured while the others hold it too.
+HOLD = """
+import sys
+def pss():
+    for line in open("/proc/self/smaps_rollup"):
+        if line.startswith("Pss:"):
+            return int(line.split()[1]) * 1024
+from workbench.embeddings import load_vectors
+import tensorflow as tf
+load_vectors(sys.argv[1], cache=sys.argv[2]).to_layer(["the"])
+print("ready", flush=True); sys.stdin.readline()
+before = pss()
+vectors = load_vectors(sys.argv[1], cache=sys.argv[2])
+layer, _ = vectors.to_layer()
+total = float(tf.reduce_sum(layer.embeddings)) + float(vectors.matrix.sum())
+print("held", flush=True); sys.stdin.readline()
+print(pss() - before, flush=True); sys.stdin.readline()
+"""
+# A layer of a vocabulary: what it costs beside the mapped file.
+ALIGNED = """
+import ctypes, gc, sys
+import numpy as np
+def anonymous():
+    for line in open("/proc/self/status"):
+        if line.startswith("RssAnon"):
+            return int(line.split()[1]) * 1024
+from workbench.embeddings import load_vectors
+vectors = load_vectors(sys.argv[1], cache=sys.argv[2])
+vectors.to_layer(["the", "of"])
+words = [str(i) if i % 7 == 0 else w for i, w in enumerate(vectors.words[:200_000])]
+words = list(dict.fromkeys(words))
+before = anonymous()
+layer, coverage = vectors.to_layer(words, oov="zeros")
+del coverage
+size = len(words) * vectors.matrix.shape[1] * 4
+at_once = (anonymous() - before) / size
+gc.collect()
+ctypes.CDLL(None).malloc_trim(0)  # gives back what is free already
+print(at_once, (anonymous() - before) / size)
+"""
+
+
 def measure(what, path, cache):
     """Runs one way in a process of its own; returns seconds and peak bytes."""
     command = [sys.executable, "-W", "ignore", "-c", MEASURE, what, path, cache]
@@ -135,7 +178,39 @@ def main():
     ):
         ratio = seconds[other] / seconds[ours]
         print(f"{ours}: {ratio:.1f} x faster than {other} (target {target})")
+    shared(text, f"{cache}/ours-text-0", size)
     again(text, f"{cache}/ours-text-0", matrix, words)
+
+
+def shared(text, cache, size, kernels=2):
+    """Prints what kernels on one file take together, and what a vocabulary takes."""
+    command = [sys.executable, "-W", "ignore", "-c", HOLD, str(text), str(cache)]
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
+    running = [
+        subprocess.Popen(command, **pipes, stderr=subprocess.DEVNULL)
+        for _ in range(kernels)
+    ]
+    for expected in ("ready", "held"):
+        for process in running:
+            line = process.stdout.readline().strip()
+            assert line == expected, line
+        for process in running:
+            process.stdin.write("\n")
+            process.stdin.flush()
+    together = sum(int(process.stdout.readline()) for process in running)
+    for process in running:
+        process.communicate("\n")
+    print(
+        f"{kernels} kernels on one file, layers and all rows read: "
+        f"{together / size:.2f} x matrix together (PSS, target 1.1)"
+    )
+    command[4] = ALIGNED
+    run = subprocess.run(command, check=True, capture_output=True, text=True)
+    at_once, share = map(float, run.stdout.split()[-2:])
+    print(
+        f"aligned layer: {share:.2f} x vocabulary x D bytes, anonymous (target 1); "
+        f"{at_once:.2f} before the allocator gives back what is free"
+    )
 
 
 def again(text, cache, matrix, words):
