@@ -97,13 +97,16 @@ vectors = load_vectors(sys.argv[1], cache=sys.argv[2])
 vectors.to_layer(["the", "of"])
 words = [str(i) if i % 7 == 0 else w for i, w in enumerate(vectors.words[:200_000])]
 words = list(dict.fromkeys(words))
+def give_back():
+    gc.collect()
+    ctypes.CDLL(None).malloc_trim(0)
+give_back()
 before = anonymous()
 layer, coverage = vectors.to_layer(words, oov="zeros")
 del coverage
 size = len(words) * vectors.matrix.shape[1] * 4
 at_once = (anonymous() - before) / size
-gc.collect()
-ctypes.CDLL(None).malloc_trim(0)  # gives back what is free already
+give_back()
 print(at_once, (anonymous() - before) / size)
 """
 
