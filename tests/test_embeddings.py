@@ -315,6 +315,7 @@ def test_an_aligned_layer_has_the_rows_of_the_vocabulary(glove):
     assert coverage.share == pytest.approx(2 / 3)
     assert not layer.trainable
     assert "66.7%" in str(coverage)
+    assert repr(coverage) == "<Coverage: 2 found, 1 missing, 0 unreachable>"
     again, _ = glove.to_layer(vocabulary, mask_zero=True)
     np.testing.assert_array_equal(again.embeddings.numpy(), table)
 

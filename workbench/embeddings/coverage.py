@@ -7,7 +7,7 @@ from workbench.reports import Heading, Note, Report, Table
 _SHOWN = 8
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, repr=False)
 class Coverage(Report):
     """Which words of a vocabulary have a vector in the file.
 
@@ -26,6 +26,11 @@ class Coverage(Report):
     unreachable: tuple
     special: tuple
     oov: str
+
+    def __repr__(self):
+        names = ("found", "missing", "unreachable")
+        counts = (f"{len(getattr(self, name)):,} {name}" for name in names)
+        return f"<Coverage: {', '.join(counts)}>"
 
     @property
     def share(self):

@@ -68,7 +68,7 @@ def measure_memory(ways, *, unit, prepare=None):
     packed = {name: cloudpickle.dumps((prepare, way)) for name, way in ways.items()}
     with tempfile.TemporaryDirectory() as folder:
         task = pathlib.Path(folder, "task")
-        task.write_bytes(cloudpickle.dumps((packed, list(sys.path))))
+        task.write_bytes(cloudpickle.dumps(packed))
         code = f"from workbench.experiments import memory; memory.main({str(task)!r})"
         run = subprocess.run(  # noqa: S603, this file itself
             [sys.executable, "-W", "ignore", "-c", code],
@@ -81,9 +81,9 @@ def measure_memory(ways, *, unit, prepare=None):
     if run.returncode or not lines:
         raise RuntimeError(f"`ways` could not be measured:\n{run.stderr[-2000:]}")
     measured = json.loads(lines[-1])
-    for name, (_, _, error) in measured.items():
-        if error:
-            raise RuntimeError(f"`ways` must run without errors. {name!r}:\n{error}")
+    failed = [f"{name!r}: {error}" for name, (_, _, error) in measured.items() if error]
+    if failed:
+        raise RuntimeError("\n".join(["`ways` must run without errors:", *failed]))
     return MemoryCosts(
         unit,
         {name: peak / unit for name, (peak, _, _) in measured.items()},
@@ -93,7 +93,7 @@ def measure_memory(ways, *, unit, prepare=None):
 
 def main(task):
     """Measures what `measure_memory` wrote down, and prints the bytes as JSON."""
-    packed, _ = cloudpickle.loads(pathlib.Path(task).read_bytes())
+    packed = cloudpickle.loads(pathlib.Path(task).read_bytes())
     # A fork has all modules already; elsewhere each process imports them anew.
     method = "fork" if sys.platform == "linux" else "spawn"
     context = multiprocessing.get_context(method)
@@ -118,7 +118,7 @@ def _watch(context, pickled):
         error = ours.recv()
         kept = _own_bytes(process.pid)
         ours.send(None)
-    except EOFError:
+    except (EOFError, OSError, psutil.Error):
         process.join()
         return 0, 0, f"its process ended with code {process.exitcode}"
     process.join()
@@ -150,4 +150,5 @@ def _own_bytes(pid):
         for line in pathlib.Path(f"/proc/{pid}/status").read_text().splitlines():
             if line.startswith("RssAnon"):
                 return int(line.split()[1]) * 1024
+        return 0  # it has ended
     return psutil.Process(pid).memory_full_info().uss
