@@ -56,6 +56,7 @@ def test_statistics_are_those_of_numpy(network, images, sample):
         np.testing.assert_array_equal(s.dead, ~alive)
         error = s.histogram.rank_error
         assert (error == 0) == (sample is None or exact[0].size * 32 <= sample)
+        assert s.share_error == error
         assert abs(s.zeros - (exact == 0).mean()) <= max(2 * error, 1e-12)
         assert (s.nan, s.inf) == (0, 0)
     assert found["maps"].dead_share == pytest.approx(1 / 6)
@@ -80,6 +81,21 @@ def test_quantiles_keep_the_error_they_state(network, images, sample):
             )
             slack = histogram.value_error * max(abs(low), abs(high)) + 1e-30
             assert low - slack <= histogram.quantile(q) <= high + slack, (key, q)
+
+
+def test_without_histograms_the_rest_is_the_same(network, images):
+    whole = statistics(network, images, sample=None)
+    found = statistics(network, images, histograms=False)
+    for key, s in whole.items():
+        other = found[key]
+        assert (other.mean, other.deviation) == (s.mean, s.deviation)
+        np.testing.assert_array_equal(other.dead, s.dead)
+        assert abs(other.zeros - s.zeros) <= other.share_error + 1e-12
+        assert other.histogram is None
+    assert (s.share_error, found["maps"].share_error > 0) == (0, True)
+    assert "maps" in str(found)
+    with pytest.raises(ValueError, match="`histograms=True`"):
+        found["maps"].quantile(0.5)
 
 
 def test_bars_are_the_histogram_of_numpy(network, images):

@@ -29,6 +29,12 @@ def _make_bins():
 _ORDER, _LOW, _HIGH = _make_bins()
 
 
+def rank_error_of(count):
+    """Returns by how much shares among `count` draws may differ, 99 % confidence."""
+    # Independent draws of different distributions; Bretagnolle 1980.
+    return float(np.sqrt(np.log(2 * np.e / 0.01) / 2 / count)) if count else 0.0
+
+
 class Histogram:
     """How the values of a layer are spread, from a sample or from all.
 
@@ -65,10 +71,7 @@ class Histogram:
     @property
     def rank_error(self):
         """See the class."""
-        if self._is_whole or not self.count:
-            return 0.0
-        # Independent draws of different distributions; Bretagnolle 1980.
-        return float(np.sqrt(np.log(2 * np.e / 0.01) / 2 / self.count))
+        return 0.0 if self._is_whole else rank_error_of(self.count)
 
     def quantile(self, q):
         """Estimates quantiles.

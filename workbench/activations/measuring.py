@@ -49,7 +49,7 @@ def limits_of(bounds):
     )
 
 
-def measure(tensors, bounds, uniform):
+def measure(tensors, bounds, uniform, *, histograms=True):
     """Computes the statistics of several tensors.
 
     Args:
@@ -58,6 +58,7 @@ def measure(tensors, bounds, uniform):
         bounds: List of L `(low, high)`, see `bounds_of`.
         uniform: float64 `(n,)` in [0, 1), which makes the samples, or None to count
             every value.
+        histograms: Whether the codes of the samples are counted.
 
     Returns:
         `(results, layout)`: dict name -> tensor for `read`, and what `read` needs to
@@ -68,8 +69,11 @@ def measure(tensors, bounds, uniform):
     sums, norms = _sums(rows)
     samples, is_whole = _samples(tensors, uniform)
     results = {"sums": _joined(sums), "norms": _joined(norms)}
-    results |= _looked_at(samples, [limits_of(pair) for pair in bounds])
+    limits = [limits_of(pair) for pair in bounds]
+    looked, groups = _looked_at(samples, limits, histograms=histograms)
+    results |= looked
     layout = {
+        "groups": groups if histograms else [],
         "batches": [row.shape[0] for row in rows],
         "units": [row.shape[2] for row in rows],
         "counted": [sample.shape[0] for sample in samples],
@@ -89,9 +93,14 @@ def read(results, layout):
     Returns:
         dict name -> array of L entries: "sums" and "squares", float64, not finite
         where a value is not; "counted", "zeros" and "saturated", int64, the latter two
-        among the values counted; "codes" `(L, NUM_CODES)`. And "alive", bool `(U,)` for
-        all units of all layers in a row.
+        among the values counted. "alive", bool `(U,)` for all units of all layers in a
+        row. "codes", list of L int32 `(NUM_CODES,)`, empty without histograms.
     """
+    codes = [
+        (i, counts)
+        for number, members in enumerate(layout["groups"])
+        for i, counts in zip(members, results[f"codes {number}"], strict=True)
+    ]
     batches, units = layout["batches"], layout["units"]
     sizes = 2 * np.multiply(batches, units)
     pieces = np.split(results["sums"], np.cumsum(sizes)[:-1])
@@ -103,8 +112,8 @@ def read(results, layout):
         "counted": np.array(layout["counted"], "int64"),
         "zeros": results["zeros"].astype("int64"),
         "saturated": results["saturated"].astype("int64"),
-        "codes": results["codes"],
         "alive": np.concatenate([(piece[:, 1] != 0).any(0) for piece in pieces]),
+        "codes": [counts for _, counts in sorted(codes, key=lambda pair: pair[0])],
     }
 
 
@@ -168,13 +177,19 @@ def _samples(tensors, uniform):
     return samples, is_whole
 
 
-def _looked_at(samples, limits):
-    """Counts zeros, saturated values and codes; samples of one length all at once."""
+def _looked_at(samples, limits, *, histograms):
+    """Counts zeros, saturated values and codes; samples of one length all at once.
+
+    Returns:
+        dict name -> tensor, and which layers are in each group, a list of lists. The
+        codes stay by group: they are too many to be put in order here.
+    """
     groups = {}
     for i, sample in enumerate(samples):
         groups.setdefault(sample.shape[0], []).append(i)
-    parts = []
-    for members in groups.values():
+    groups = list(groups.values())
+    zeros, saturated, results = [], [], {}
+    for number, members in enumerate(groups):
         values = tf.stack([samples[i] for i in members])
         low, high = np.array(
             [
@@ -183,16 +198,14 @@ def _looked_at(samples, limits):
             ],
             "float32",
         )[:, members, None]
-        parts.append(
-            (
-                _number_of(tf.equal(values, 0)),
-                _number_of((values <= low) | (values >= high)),
-                _bincount(values),
-            )
-        )
-    order = np.argsort([i for members in groups.values() for i in members])
-    columns = [tf.gather(tf.concat(c, 0), order) for c in zip(*parts, strict=True)]
-    return dict(zip(("zeros", "saturated", "codes"), columns, strict=True))
+        zeros.append(_number_of(tf.equal(values, 0)))
+        saturated.append(_number_of((values <= low) | (values >= high)))
+        if histograms:
+            results[f"codes {number}"] = _bincount(values)
+    order = np.argsort([i for members in groups for i in members])
+    results["zeros"] = tf.gather(tf.concat(zeros, 0), order)
+    results["saturated"] = tf.gather(tf.concat(saturated, 0), order)
+    return results, groups
 
 
 def _number_of(flags):

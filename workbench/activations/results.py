@@ -25,9 +25,11 @@ class LayerStatistics:
             layer's activation (sigmoid, tanh, ReLU6 …); NaN where it has no bound.
         nan: int, values that are NaN.
         inf: int, values that are infinite.
+        share_error: float, by how much `zeros` and `saturated` may differ from the
+            share among all values, at 99 % confidence; 0 where all were counted.
         dead: bool `(units,)`, the units (along the last axis) that were 0 for every
             sample.
-        histogram: `Histogram`.
+        histogram: `Histogram`; None where none was asked for.
     """
 
     kind: str
@@ -39,8 +41,9 @@ class LayerStatistics:
     saturated: float
     nan: int
     inf: int
+    share_error: float
     dead: np.ndarray
-    histogram: Histogram
+    histogram: Histogram | None
 
     @property
     def dead_share(self):
@@ -48,7 +51,16 @@ class LayerStatistics:
         return float(self.dead.mean()) if self.dead.size else 0.0
 
     def quantile(self, q):
-        """Estimates quantiles from the histogram, see `Histogram.quantile`."""
+        """Estimates quantiles from the histogram, see `Histogram.quantile`.
+
+        Raises:
+            ValueError: If there is no histogram.
+        """
+        if self.histogram is None:
+            raise ValueError(
+                "`q` needs a histogram; call `statistics` with `histograms=True`. "
+                f"Received: q={q}, histogram=None"
+            )
         return self.histogram.quantile(q)
 
 
@@ -74,10 +86,10 @@ class Statistics(dict):
             (*columns, "99 %", "zeros", "dead units", "saturated", "NaN", "Inf"),
             tuple(_row(key, self[key]) for key in self),
         )
-        rank = max((s.histogram.rank_error for s in self.values()), default=0.0)
+        error = max((s.share_error for s in self.values()), default=0.0)
         yield Note(
             f"{self.num_samples} samples. Shares and the ranks of quantiles are exact "
-            f"to {rank:.2%} (99 % confidence), the quantiles' values to "
+            f"to {error:.2%} (99 % confidence), the quantiles' values to "
             f"{Histogram.value_error:.1%}."
         )
         for path, reason in self.missing.items():
@@ -94,12 +106,16 @@ class Statistics(dict):
 
 
 def _row(key, s):
-    numbers = (s.mean, s.deviation, *s.quantile(_QUANTILES))
+    quantiles = [""] * len(_QUANTILES)
+    if s.histogram is not None:
+        quantiles = [f"{value:.3g}" for value in s.quantile(_QUANTILES)]
     return (
         key,
         s.kind,
         str(s.shape),
-        *(f"{number:.3g}" for number in numbers),
+        f"{s.mean:.3g}",
+        f"{s.deviation:.3g}",
+        *quantiles,
         f"{s.zeros:.1%}",
         f"{int(s.dead.sum())} of {s.dead.size}",
         "" if np.isnan(s.saturated) else f"{s.saturated:.1%}",

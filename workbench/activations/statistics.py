@@ -5,7 +5,7 @@ import numpy as np
 import tensorflow as tf
 
 from workbench.activations import arrays
-from workbench.activations.histograms import Histogram
+from workbench.activations.histograms import Histogram, rank_error_of
 from workbench.activations.measuring import (
     bounds_of,
     count_with_care,
@@ -18,6 +18,7 @@ from workbench.activations.results import LayerStatistics, Statistics
 from workbench.steps import Progress
 
 _SAMPLE = 8192
+_SAMPLE_FOR_SHARES = 2048
 
 
 def statistics(
@@ -28,7 +29,8 @@ def statistics(
     max_bytes=None,
     batch_size=32,
     training=False,
-    sample=_SAMPLE,
+    sample="auto",
+    histograms=True,
 ):
     """Measures what the layers put out over a data set, one batch at a time.
 
@@ -45,8 +47,11 @@ def statistics(
             (bytes); batches are split to that end. None for no limit.
         batch_size: int, samples per pass for arrays.
         training: Whether the model is called as in training.
-        sample: int, values drawn per layer and batch for the histogram; a layer with
-            fewer is counted in full. None counts every value of every layer.
+        sample: int, values drawn per layer and batch for what comes from a sample; a
+            layer with fewer is counted in full. None counts every value of every
+            layer; "auto" draws 8,192, or 2,048 without histograms.
+        histograms: Whether there are histograms, and with them quantiles; the rest
+            takes less time without.
 
     Returns:
         `Statistics`, dict key -> `LayerStatistics`.
@@ -57,18 +62,20 @@ def statistics(
             take more than `max_bytes`.
     """
     check_model(model)
+    if sample == "auto":
+        sample = _SAMPLE if histograms else _SAMPLE_FOR_SHARES
     if sample is not None and sample < 1:
         raise ValueError(f"`sample` must be an int >= 1 (values). Received: {sample=}")
     total = Totals()
     options = Options(training=bool(training), run_eagerly=model.run_eagerly)
+    chosen = layers, options, sample, bool(histograms)
     progress = Progress(arrays.count_batches(data, batch_size) or 0)
     try:
         for batch in arrays.batches_of(data, batch_size):
             if not total.num_batches:
                 prepare(model, batch)
-            for part in _fitting(model, batch, layers, options, sample, max_bytes):
-                number = total.num_batches
-                measured = _measure_batch(model, part, layers, options, sample, number)
+            for part in _fitting(model, batch, chosen, max_bytes):
+                measured = _measure_batch(model, part, chosen, total.num_batches)
                 total.add(*measured, arrays.length_of(part))
             progress.add(1)
     finally:
@@ -78,10 +85,10 @@ def statistics(
     return total.result()
 
 
-def _measure_batch(model, x, layers, options, sample, number):
+def _measure_batch(model, x, chosen, number):
     """Measures one batch; returns what is known of the pass, and its numbers."""
     given = x, tf.constant(number, tf.int32)
-    noted = _program(model, given, layers, options, sample)(given)
+    noted = _program(model, given, *chosen)(given)
     if not noted.info["names"]:
         return noted, {}
     results = {name: arrays.to_array(t) for name, t in noted.extra.items()}
@@ -90,27 +97,35 @@ def _measure_batch(model, x, layers, options, sample, number):
     values["nan"], values["inf"] = np.zeros((2, len(values["counts"])), "int64")
     # A sum is finite only if all that went into it is.
     if not np.isfinite(values["sums"].sum() + values["squares"].sum()):
-        careful = _program(model, given, layers, options, None, careful=True)(given)
+        careful = _program(model, given, *chosen, careful=True)(given)
         rows = arrays.to_array(careful.extra)
         values["sums"], values["squares"] = rows[:2].copy()
         values["nan"], values["inf"] = rows[2:].astype("int64")
     return noted, values
 
 
-def _program(model, x, layers, options, sample, *, careful=False):
-    def then(model, x, selection, options):
-        return _measured(model, x, selection, options, sample, careful=careful)
+def _program(model, x, layers, options, sample, histograms, *, careful=False):
+    if careful:
+        sample, histograms = None, False
 
-    name = ("statistics", sample, careful)
+    def then(model, x, selection, options):
+        noted = follow(model, x[0], selection, options)
+        uniform = None
+        if sample is not None:
+            seed = tf.stack([x[1], 0])
+            uniform = tf.random.stateless_uniform([sample], seed, dtype=tf.float64)
+        return _measured(noted, uniform, careful=careful, histograms=histograms)
+
+    name = ("statistics", sample, histograms, careful)
     return program_for(model, x, layers, options, name=name, then=then)
 
 
-def _fitting(model, x, layers, options, sample, max_bytes):
+def _fitting(model, x, chosen, max_bytes):
     """Splits a batch so that what is measured fits into `max_bytes`."""
-    if max_bytes is None or options.run_eagerly:
+    if max_bytes is None or model.run_eagerly:
         return [x]
     step = tf.constant(0, tf.int32)
-    program = _program(model, (x, step), layers, options, sample)
+    program = _program(model, (x, step), *chosen)
     length = arrays.length_of(x)
     needed = program.info["bytes"]
     if needed <= max_bytes:
@@ -125,13 +140,7 @@ def _fitting(model, x, layers, options, sample, max_bytes):
     return list(arrays.batches_of(x, fitting))
 
 
-def _measured(model, x, selection, options, sample, *, careful):
-    x, step = x
-    noted = follow(model, x, selection, options)
-    uniform = None
-    if sample is not None:
-        seed = tf.stack([step, 0])
-        uniform = tf.random.stateless_uniform([sample], seed, dtype=tf.float64)
+def _measured(noted, uniform, *, careful, histograms):
     leaves, missing = [], dict(noted.missing)
     for key, value in noted.values.items():
         tensors = [leaf for leaf in keras.tree.flatten(value) if tf.is_tensor(leaf)]
@@ -156,7 +165,7 @@ def _measured(model, x, selection, options, sample, *, careful):
         extra = count_with_care(tensors)
     elif tensors:
         bounds = [bounds_of(owner) for *_, owner, _ in leaves]
-        extra, info["layout"] = measure(tensors, bounds, uniform)
+        extra, info["layout"] = measure(tensors, bounds, uniform, histograms=histograms)
     return Noted({}, {}, missing, extra=extra, info=info)
 
 
@@ -174,6 +183,7 @@ class Totals:
         self._info = None
         self._missing = {}
         self._values = {}
+        self._codes = []
         self._alive = None
         self._whole = True
 
@@ -191,15 +201,12 @@ class Totals:
         if values:
             alive = values.pop("alive")
             self._alive = alive if self._alive is None else self._alive | alive
+            codes = values.pop("codes")
+            # The codes of one batch fit into int32, and are many.
+            before = self._codes or [None] * len(codes)
+            self._codes = [_added(a, b) for a, b in zip(before, codes, strict=True)]
             for name, value in values.items():
-                # The codes of one batch fit into int32, and are many.
-                before = self._values.get(name)
-                if before is None:
-                    self._values[name] = value
-                elif before.dtype == "int32":
-                    self._values[name] = np.add(before, value, dtype="int64")
-                else:
-                    np.add(before, value, out=before)
+                self._values[name] = self._values.get(name, 0) + value
             self._whole &= np.array(info["layout"]["whole"])
         self.num_batches += 1
         self.num_samples += num_samples
@@ -210,19 +217,31 @@ class Totals:
         for i, name in enumerate(info["names"]):
             own = {n: column[i] for n, column in self._values.items()}
             end = start + info["layout"]["units"][i]
+            histogram = None
+            if self._codes:
+                histogram = Histogram(self._codes[i], is_whole=self._whole[i])
             layers[name] = _layer_statistics(
                 info["kinds"][i],
                 info["shapes"][i],
                 own,
                 ~self._alive[start:end],
-                Histogram(own["codes"], is_whole=self._whole[i]),
+                histogram,
                 is_bounded=info["layout"]["bounded"][i],
+                is_whole=self._whole[i],
             )
             start = end
         return Statistics(layers, num_samples=self.num_samples, missing=self._missing)
 
 
-def _layer_statistics(kind, shape, own, dead, histogram, *, is_bounded):
+def _added(before, counts):
+    if before is None:
+        return counts
+    if before.dtype == "int32":
+        return np.add(before, counts, dtype="int64")
+    return np.add(before, counts, out=before)
+
+
+def _layer_statistics(kind, shape, own, dead, histogram, *, is_bounded, is_whole):
     count, nan, inf = (int(own[name]) for name in ("counts", "nan", "inf"))
     finite = count - nan - inf
     mean = variance = saturated = float("nan")
@@ -241,6 +260,7 @@ def _layer_statistics(kind, shape, own, dead, histogram, *, is_bounded):
         saturated=float(saturated),
         nan=nan,
         inf=inf,
+        share_error=0.0 if is_whole else rank_error_of(int(own["counted"])),
         dead=dead,
         histogram=histogram,
     )

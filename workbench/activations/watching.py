@@ -106,7 +106,7 @@ class RecordActivations(keras.callbacks.Callback):
         if self._step % self._every:
             return
         positional, keywords = self._arguments
-        found = statistics(self.model, *positional, **keywords)
+        found = statistics(self.model, *positional, histograms=False, **keywords)
         for name in self._names:
             for path, layer in found.items():
                 value = float(getattr(layer, name))
