@@ -103,11 +103,18 @@ LOOPED = (
 
 
 @pytest.mark.parametrize("kind", zoo.KINDS, ids=lambda kind: kind.__name__)
-def test_every_call_is_captured_or_reported(kind):
+def test_every_call_is_captured_or_reported_with_its_eager_value(kind):
     model, x = zoo.built(kind)
     before = zoo.state_of(model)
     caught = capture(model, x, inputs=True, pre_activations=True)
     assert zoo.state_of(model) == before
+    eager = capture(model, x, inputs=True, pre_activations=True, run_eagerly=True)
+    half = kind in (zoo.mixed_precision, zoo.bfloat16)
+    if kind is not zoo.looping:
+        assert list(caught) == list(eager)
+        assert caught.missing == eager.missing
+    for key, value in caught.items():
+        assert_same(value, eager[key], tolerance=1e-2 if half else 1e-6)
     keys = [*caught, *caught.missing]
     named = {part for key in keys for part in key.split("#")[0].split("/")}
     hidden = [model, getattr(model, "_functional", None)]
@@ -119,11 +126,14 @@ def test_every_call_is_captured_or_reported(kind):
 
 
 @pytest.mark.parametrize("kind", zoo.KINDS, ids=lambda kind: kind.__name__)
-@pytest.mark.parametrize("training", [False, True], ids=["inference", "training"])
-def test_eager_values_are_those_of_a_bare_call_bit_for_bit(kind, training):
+def test_eager_values_are_those_of_a_bare_call_bit_for_bit(kind):
     model, x = zoo.built(kind)
-    has_training = model._call_has_training_arg
-    arguments = {"training": training} if has_training else {}
+    for training in (False, True):
+        compare_with_bare_call(kind, model, x, training=training)
+
+
+def compare_with_bare_call(kind, model, x, *, training):
+    arguments = {"training": training} if model._call_has_training_arg else {}
     raw = [v.numpy() for v in zoo.tensorflow_variables(model)]
     expected, outputs = calls_of(model, x, **arguments)
     for variable, value in zip(zoo.tensorflow_variables(model), raw, strict=True):
@@ -145,19 +155,6 @@ def test_eager_values_are_those_of_a_bare_call_bit_for_bit(kind, training):
             assert_same(caught[key], value)
             compared += 1
     assert compared or kind in (zoo.looping, zoo.decorated)
-
-
-@pytest.mark.parametrize("kind", zoo.KINDS, ids=lambda kind: kind.__name__)
-def test_compiled_values_are_those_of_the_eager_call(kind):
-    model, x = zoo.built(kind)
-    eager = capture(model, x, run_eagerly=True, pre_activations=True)
-    compiled = capture(model, x, pre_activations=True)
-    half = kind in (zoo.mixed_precision, zoo.bfloat16)
-    if kind is not zoo.looping:
-        assert list(compiled) == list(eager)
-        assert compiled.missing == eager.missing
-    for key, value in compiled.items():
-        assert_same(value, eager[key], tolerance=1e-2 if half else 1e-6)
 
 
 def test_values_equal_those_of_the_rebuilt_functional_model():
@@ -504,7 +501,7 @@ def test_capturing_beside_a_training_changes_no_bit_of_it(digits):
         )
         loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
         model.compile("adam", loss)
-        run = Run(model, (x, y), epochs=2, batch_size=32).start()
+        run = Run(model, (x, y), epochs=1, batch_size=32).start()
         caught = 0
         while beside and not run.ended.is_set():
             capture(model, x[:8], training=True, pre_activations=True)
