@@ -35,6 +35,12 @@ function format(value) {
   return String(Number(value.toPrecision(3)));
 }
 
+// Setting a size, even the same, makes a canvas begin anew.
+function resize(canvas, width, height) {
+  if (canvas.width !== width) canvas.width = width;
+  if (canvas.height !== height) canvas.height = height;
+}
+
 function element(parent, tag, name) {
   const made = document.createElement(tag);
   if (name) made.className = name;
@@ -121,8 +127,7 @@ class Tiles {
       this.counts[1] += beyond;
       this.marks[unit] = nan ? 1 : beyond ? 2 : 0;
     }
-    this.picture.width = width;
-    this.picture.height = this.lines * rows;
+    resize(this.picture, width, this.lines * rows);
     this.picture.getContext("2d").putImageData(image, 0, 0);
   }
 
@@ -146,8 +151,7 @@ class Tiles {
     const size = [width * this.pixel[0], height * this.pixel[1]];
     this.canvas.style.width = `${size[0]}px`;
     this.canvas.style.height = `${size[1]}px`;
-    this.canvas.width = Math.max(1, Math.round(size[0] * ratio));
-    this.canvas.height = Math.max(1, Math.round(size[1] * ratio));
+    resize(this.canvas, ...size.map((side) => Math.max(1, Math.round(side * ratio))));
     this.ratio = ratio;
   }
 
