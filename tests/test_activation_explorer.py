@@ -1,14 +1,17 @@
 """Tests of ActivationExplorer and of what it draws, driven from Python."""
 
 import base64
+import re
 import threading
 import time
 
 import keras
+import nbformat
 import numpy as np
 import pytest
 from ipywidgets.widgets.widget import _instances
 from keras import layers
+from nbconvert import HTMLExporter
 
 from tests import models
 from workbench import data
@@ -229,6 +232,7 @@ def test_thumbnails_of_pictures_only():
         picture = tiles.thumbnail(np.random.default_rng(0).random(shape))
         assert picture.startswith(b"\x89PNG")
     assert tiles.thumbnail(np.zeros(4)) is None
+    assert tiles.thumbnail(np.zeros((40, 6))) is None  # a sequence
     assert tiles.thumbnail(np.zeros((4, 4, 2))) is None
     assert tiles.thumbnail(np.full((2, 2), "a")) is None
 
@@ -512,6 +516,19 @@ def test_repr_is_stable_and_the_bundle_holds_a_picture(cnn, digits, make_panel, 
     assert repr(panel) == "ActivationExplorer(model, x)"
     picture = base64.b64decode(panel._repr_mimebundle_()["image/png"])
     assert picture.startswith(b"\x89PNG")
+
+
+def test_a_saved_page_shows_the_picture(cnn, digits, make_panel):
+    bundle = make_panel(cnn, digits)._repr_mimebundle_()
+    output = nbformat.v4.new_output("display_data", data=bundle)
+    cell = nbformat.v4.new_code_cell("panel", outputs=[output])
+    notebook = nbformat.v4.new_notebook(cells=[cell])
+    page, _ = HTMLExporter().from_notebook_node(notebook)
+    shown = re.findall(r'<img[^>]* src="data:image/png;base64,([^"]+)"', page)
+    assert [text.strip() for text in shown] == [bundle["image/png"]]
+    # No script waits for a kernel in its place.
+    view = bundle["application/vnd.jupyter.widget-view+json"]
+    assert view["model_id"] not in page
 
 
 def test_the_picture_shows_the_maps_and_names_the_layer(cnn, digits, make_panel):

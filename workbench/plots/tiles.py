@@ -19,6 +19,7 @@ _SHARED_SAMPLE = 4096  # and of each layer, where all share one scale
 _FEW = 100  # fewer values have no outliers
 _TAIL = 0.99
 _ASPECT = 4 / 3
+_LONGEST = 4  # times as long as wide; what is longer is a sequence
 
 
 # Colours
@@ -207,7 +208,8 @@ def thumbnail(sample, *, longest=84):
     """Draws one input as a small picture, if it is one.
 
     Args:
-        sample: Array; `(H, W)`, `(H, W, 1)` and `(H, W, 3)` are pictures.
+        sample: Array; `(H, W)`, `(H, W, 1)` and `(H, W, 3)` are pictures, unless one
+            side is more than four times the other.
         longest: int, pixels of the longer side.
 
     Returns:
@@ -218,6 +220,8 @@ def thumbnail(sample, *, longest=84):
         sample = sample[..., 0]
     is_colored = sample.ndim == 3 and sample.shape[-1] == 3
     if sample.dtype.kind not in "biuf" or not (sample.ndim == 2 or is_colored):
+        return None
+    if max(sample.shape[:2]) > _LONGEST * min(sample.shape[:2]):
         return None
     values = sample.astype("float32")
     limits = np.array([find_limits(values, signed=False)])
