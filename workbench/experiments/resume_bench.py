@@ -6,6 +6,7 @@ import pathlib
 
 import keras
 import numpy as np
+import tensorflow as tf
 from keras import layers
 
 from workbench import checkpoints, data
@@ -33,6 +34,11 @@ def crash_after(steps):
     return keras.callbacks.LambdaCallback(on_train_batch_begin=step)
 
 
+def descent(learning_rate=1e-3):
+    """Makes the optimizer of the nets; its steps are quick, one by one."""
+    return keras.optimizers.SGD(learning_rate, momentum=0.9)
+
+
 def largest_difference(model, other):
     """Returns the largest difference between two models' weights, float."""
     pairs = zip(model.get_weights(), other.get_weights(), strict=True)
@@ -57,21 +63,36 @@ class Bench:
         """Names a file or folder that is not there yet."""
         return self._folder / f"{next(self._numbers)}{ending}"
 
-    def net(self, optimizer="adam", *, built=True):
-        """Makes a compiled net, always the same."""
+    def net(self, optimizer=None, *, built=True):
+        """Makes a compiled net, always the same; None is for `descent()`."""
         keras.utils.set_random_seed(SEED)
         first = [layers.Input((28, 28))] if built else []
         stack = [*first, layers.Flatten(), layers.Dropout(0.2), layers.Dense(10)]
-        model = keras.Sequential(stack)
+        return self.compile(keras.Sequential(stack), optimizer)
+
+    def compile(self, model, optimizer=None):
+        """Compiles a net, anew if it was compiled before; returns it."""
         loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
-        model.compile(optimizer, loss, run_eagerly=True)
+        model.compile(optimizer or descent(), loss, run_eagerly=True)
         return model
 
-    def by_keras(self, model, epochs=1, callbacks=(), **arguments):
+    def growing(self):
+        """Makes a dataset that does not tell its length: two batches, then `STEPS`."""
+        x, y = self._data
+        lengths = itertools.chain([2], itertools.repeat(STEPS))
+
+        def batches():
+            for i in range(next(lengths)):
+                yield x[i : i + 32], y[i : i + 32]
+
+        spec = tf.TensorSpec([32, 28, 28]), tf.TensorSpec([32], tf.int64)
+        return tf.data.Dataset.from_generator(batches, output_signature=spec)
+
+    def by_keras(self, model, epochs=1, callbacks=(), data=None, **arguments):
         """Trains with `model.fit`, until the end or a crash; returns the model."""
         with contextlib.suppress(KeyboardInterrupt):
             model.fit(
-                *self._data,
+                *(self._data if data is None else [data]),
                 epochs=epochs,
                 callbacks=list(callbacks),
                 verbose=0,
@@ -79,16 +100,17 @@ class Bench:
             )
         return model
 
-    def exactly(self, model, path, epochs=1, callbacks=()):
+    def exactly(self, model, path, epochs=1, callbacks=(), data=None, **arguments):
         """Trains with `checkpoints.fit`, to the end or a crash; returns the model."""
         with contextlib.suppress(KeyboardInterrupt):
             checkpoints.fit(
                 model,
-                self._data,
+                self._data if data is None else data,
                 filepath=path,
                 epochs=epochs,
                 save_every=2,
                 callbacks=callbacks,
+                **arguments,
             )
         return model
 

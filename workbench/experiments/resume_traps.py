@@ -7,7 +7,8 @@ import warnings
 import keras
 
 from workbench import checkpoints
-from workbench.experiments.resume_bench import SEED, STEPS, Bench, largest_difference
+from workbench.experiments import resume_forgotten as forgotten
+from workbench.experiments.resume_bench import STEPS, Bench, descent, largest_difference
 from workbench.reports import Note, Report, Table
 
 
@@ -62,78 +63,26 @@ def _later_fit_does_nothing(bench):
     return [a == b for a, b in zip(after, before, strict=True)]
 
 
-def _callback_counts_anew(bench):
-    def plateau():
-        return keras.callbacks.ReduceLROnPlateau("loss", 0.5, 2, min_delta=100)
-
-    def rate(model):
-        return float(model.optimizer.learning_rate)
-
-    straight = bench.by_keras(bench.net(), 3, [plateau()])
-    model = bench.by_keras(bench.net(), 2, [plateau()])
-    bench.by_keras(model, 3, [plateau()], initial_epoch=2)
-    path = bench.path()
-    for epochs in (2, 3):
-        other = bench.exactly(bench.net(), path, epochs, [plateau()])
-    return rate(model) != rate(straight), rate(other) != rate(straight)
-
-
-def _best_file_is_overwritten(bench):
-    def best(path):
-        return [keras.callbacks.ModelCheckpoint(path, "loss", save_best_only=True)]
-
-    worse = keras.optimizers.SGD(-0.1)  # the loss grows from epoch to epoch
-    model, path = bench.net(worse), bench.path(".keras")
-    other_path, folder = bench.path(".keras"), bench.path()
-    files = []
-    for epochs in (1, 2):
-        bench.by_keras(model, epochs, best(path), initial_epoch=epochs - 1)
-        other = bench.net(keras.optimizers.SGD(-0.1))
-        bench.exactly(other, folder, epochs, best(other_path))
-        files.append((path.read_bytes(), other_path.read_bytes()))
-    return [first != second for first, second in zip(*files, strict=True)]
-
-
-def _dropout_masks_come_again(bench):
-    path, folder = bench.path(".keras"), bench.path()
-    model = bench.by_keras(bench.net())
-    model.save(path)
-    other = [bench.exactly(bench.net(), folder) for _ in range(2)]
-    models = model, keras.models.load_model(path), *other
-    drawn = [m.layers[1].seed_generator.state.numpy()[1] for m in models]
-    return drawn[1] != drawn[0], drawn[3] != drawn[2]
-
-
-def _data_come_in_the_first_order_again(bench):
-    def first_losses(fits):
-        seen = []
-
-        def note(batch, logs):
-            if batch == 0:
-                seen.append(logs["loss"])
-
-        for fit in fits:
-            # Without a step of any size the loss tells which digits are in the batch.
-            fit([keras.callbacks.LambdaCallback(on_train_batch_end=note)])
-        return seen
-
-    def frozen():
-        keras.utils.set_random_seed(SEED)  # as a script does when it begins
-        return bench.net(keras.optimizers.SGD(0.0))
-
-    def again(callbacks):
-        bench.by_keras(frozen(), 2, callbacks, initial_epoch=1)
-
-    path = bench.path()
-    exact = (
-        lambda callbacks: bench.exactly(frozen(), path, 1, callbacks),
-        lambda callbacks: bench.exactly(frozen(), path, 2, callbacks),
-    )
-    model = first_losses(
-        [lambda callbacks: bench.by_keras(frozen(), 1, callbacks), again]
-    )
-    other = first_losses(exact)
-    return model[0] == model[1], other[0] == other[1]
+def _torn_pair_is_taken(bench):
+    """A kill between the two files that `BackupAndRestore` writes over."""
+    path, folder = bench.path(), bench.path()
+    backup = keras.callbacks.BackupAndRestore(path, delete_checkpoint=False)
+    told = path / "training_metadata.json"
+    bench.by_keras(bench.net(), 1, [backup])
+    before = told.read_bytes()
+    bench.by_keras(bench.net(), 2, [backup])
+    told.write_bytes(before)  # the weights of two epochs, and the number of one
+    model = bench.by_keras(bench.net(), 2, [backup])
+    bench.exactly(bench.net(), folder)
+    older = (
+        checkpoints.list_checkpoints(folder)[-1].path / "manifest.json"
+    ).read_bytes()
+    bench.exactly(bench.net(), folder, 2)
+    newest = checkpoints.list_checkpoints(folder)[-1].path
+    (newest / "manifest.json").write_bytes(older)
+    with warnings.catch_warnings(record=True):
+        other = bench.exactly(bench.net(), folder, 2)
+    return [_steps(one) != 2 * STEPS for one in (model, other)]
 
 
 def _average_gets_in_the_way(bench):
@@ -152,7 +101,7 @@ def _average_gets_in_the_way(bench):
 def _optimizer_begins_anew(bench):
     def decaying():
         schedule = keras.optimizers.schedules.CosineDecay(1e-3, 100)
-        return bench.net(keras.optimizers.Adam(schedule))
+        return bench.net(descent(schedule))
 
     path, folder, model = bench.path(".weights.h5"), bench.path(), decaying()
     bench.by_keras(bench.net()).save_weights(path)
@@ -164,6 +113,28 @@ def _optimizer_begins_anew(bench):
     except ValueError:  # it refuses, and says what differs
         return _steps(model) == 0, False
     return _steps(model) == 0, _steps(other) != 2 * STEPS
+
+
+def _compiling_drops_the_optimizer(bench):
+    path = bench.path()
+    model = bench.compile(bench.by_keras(bench.net()))
+    bench.by_keras(model, 2, initial_epoch=1)
+    other = bench.compile(bench.exactly(bench.net(), path))
+    bench.exactly(other, path, 2)
+    return [_steps(one) != 2 * STEPS for one in (model, other)]
+
+
+def _short_epoch_shortens_all(bench):
+    model = bench.by_keras(bench.net(), 2, data=bench.growing())
+    with warnings.catch_warnings(record=True):  # that a generator is read again
+        other = bench.exactly(
+            bench.net(),
+            bench.path(),
+            2,
+            data=bench.growing(),
+            steps_per_epoch=STEPS,
+        )
+    return _steps(model) < 2 + STEPS, _steps(other) != 2 * STEPS
 
 
 def _flipped_bit_is_taken(bench):
@@ -202,7 +173,7 @@ def _chosen_rate_is_replaced(bench):
     path, folder = bench.path(".weights.h5"), bench.path()
     bench.by_keras(bench.net()).save_weights(path)
     bench.exactly(bench.net(), folder)
-    model, other = (bench.net(keras.optimizers.Adam(1e-5)) for _ in range(2))
+    model, other = (bench.net(descent(1e-5)) for _ in range(2))
     model.optimizer.build(model.trainable_variables)
     model.load_weights(path)
     bench.exactly(other, folder, 2)
@@ -212,12 +183,18 @@ def _chosen_rate_is_replaced(bench):
 _TRAPS = {
     "steps after a crash are done twice": _steps_are_done_twice,
     "a later fit does nothing": _later_fit_does_nothing,
-    "a callback counts anew": _callback_counts_anew,
-    "the best file is overwritten by a worse": _best_file_is_overwritten,
-    "dropout draws the same masks again": _dropout_masks_come_again,
-    "data come in the first epoch's order": _data_come_in_the_first_order_again,
+    "new weights and an old epoch number are taken": _torn_pair_is_taken,
+    "a callback counts anew": forgotten.callback_counts_anew,
+    "early stopping forgets the best weights": forgotten.best_weights_are_forgotten,
+    "the best file is overwritten by a worse": forgotten.best_file_is_overwritten,
+    "History begins anew": forgotten.history_begins_anew,
+    "dropout draws the same masks again": forgotten.dropout_masks_come_again,
+    "NumPy draws the same numbers again": forgotten.random_numbers_come_again,
+    "data come in the first epoch's order": forgotten.first_order_comes_again,
+    "a short first epoch shortens all": _short_epoch_shortens_all,
     "an average of weights gets in the way": _average_gets_in_the_way,
     "the optimizer begins anew": _optimizer_begins_anew,
+    "compiling again drops the optimizer": _compiling_drops_the_optimizer,
     "a flipped bit is taken": _flipped_bit_is_taken,
     "a model without input shape is refused": _unbuilt_model_is_refused,
     "a newly chosen rate is replaced": _chosen_rate_is_replaced,
