@@ -125,15 +125,10 @@ def _compiling_drops_the_optimizer(bench):
 
 
 def _short_epoch_shortens_all(bench):
-    model = bench.by_keras(bench.net(), 2, data=bench.growing())
-    with warnings.catch_warnings(record=True):  # that a generator is read again
-        other = bench.exactly(
-            bench.net(),
-            bench.path(),
-            2,
-            data=bench.growing(),
-            steps_per_epoch=STEPS,
-        )
+    exactly = {"data": bench.growing(), "steps_per_epoch": STEPS}
+    with warnings.catch_warnings(record=True):  # that data ran out, are read again
+        model = bench.by_keras(bench.net(), 2, data=bench.growing())
+        other = bench.exactly(bench.net(), bench.path(), 2, **exactly)
     return _steps(model) < 2 + STEPS, _steps(other) != 2 * STEPS
 
 
