@@ -69,13 +69,15 @@ def fit(model, data, folder, **arguments):
     return checkpoints.fit(model, data, filepath=folder, **arguments)
 
 
-def straight_and_in_parts(tmp_path, *, build=net, data=None, callbacks=list, **others):
+def straight_and_in_parts(
+    tmp_path, *, build=net, data=None, callbacks=list, parts=(4, 3), **others
+):
     """Trains once in one go, once with interruptions; returns both `(model, History)`.
 
     `data` and `callbacks` are functions that make them anew, as a new process would.
     """
     results = []
-    for name, steps in (("straight", ()), ("parts", (4, 3))):
+    for name, steps in (("straight", ()), ("parts", parts)):
         for seed, count in enumerate((*steps, 0)):
             keras.utils.set_random_seed(5)
             material = data() if data else (X, Y)
@@ -223,11 +225,11 @@ def test_callbacks_of_keras_together(tmp_path):
     def callbacks():
         return [
             keras.callbacks.LearningRateScheduler(lambda epoch, rate: rate * 0.9),
-            keras.callbacks.ReduceLROnPlateau("loss", 0.5, patience=1, min_delta=9.0),
+            keras.callbacks.ReduceLROnPlateau("loss", 0.5, patience=2, min_delta=9.0),
             keras.callbacks.EarlyStopping(patience=9, restore_best_weights=True),
             keras.callbacks.CSVLogger(log),
             keras.callbacks.ModelCheckpoint(
-                best, save_best_only=True, save_weights_only=True
+                best, mode="max", save_best_only=True, save_weights_only=True
             ),
             keras.callbacks.LambdaCallback(),
         ]
@@ -246,13 +248,18 @@ def test_callbacks_of_keras_together(tmp_path):
         return X, Y
 
     results = straight_and_in_parts(
-        tmp_path, data=data, callbacks=callbacks, validation_data=(X[:8], Y[:8])
+        tmp_path,
+        data=data,
+        callbacks=callbacks,
+        parts=(4, 3, 4),  # the last time, the plateau has waited once
+        epochs=4,
+        validation_data=(X[:8], Y[:8]),
     )
     assert_equal(results)
     assert (log.read_text(), loaded()) == kept[0]
-    assert kept[0][0].count("\n") == 1 + EPOCHS
+    assert kept[0][0].count("\n") == 1 + 4
     rates = results[0][1].history["learning_rate"]
-    assert rates == pytest.approx([0.09, 0.081, 0.03645])
+    assert rates == pytest.approx([0.09, 0.081, 0.0729, 0.032805])
 
 
 def test_a_stop_by_a_callback_is_the_end(tmp_path):
