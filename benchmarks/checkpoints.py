@@ -21,6 +21,7 @@ is. CPU seconds count the background's work too, even where another core does it
 import argparse
 import collections
 import json
+import os
 import pathlib
 import subprocess
 import sys
@@ -174,16 +175,16 @@ def cost(megabytes, folder, pairs):
     saves, writes = np.array(turns.saves), np.array(turns.writes)
     stalls = np.array(session.stalls[1 : 1 + pairs])  # the first makes the buffers
     extra = np.subtract(turns.times[True], turns.times[False])
-    wall, cpu = extra.T / INTERVAL
-    share = np.sum(turns.times[False], axis=0)
+    window = np.median(turns.times[False], axis=0)
     return {
         "MB": round(turns.size / 1e6),
         "model.save": f"{np.median(saves):.3f} s",
         "stall": f"{np.median(stalls):.4f} s, {spread(stalls / saves)} of it",
         "durable write": f"{np.median(writes):.3f} s, {spread(writes / saves)} of it",
-        "window": f"{np.median(turns.times[False], axis=0)[0]:.1f} s",
-        f"slower at one in {INTERVAL:.0f} s": spread(wall),
-        "CPU seconds more": spread(cpu * share[0] / share[1]),
+        "window": f"{window[0]:.1f} s, {window[1]:.1f} CPU s",
+        f"slower at one in {INTERVAL:.0f} s": spread(extra[:, 0] / INTERVAL),
+        "CPU seconds for one": f"{spread(extra[:, 1])}, of {os.cpu_count()} cores' "
+        f"{INTERVAL:.0f} s {spread(extra[:, 1] / os.cpu_count() / INTERVAL)}",
     }
 
 
