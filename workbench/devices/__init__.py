@@ -14,6 +14,7 @@ from workbench.devices.doctor import (
 )
 from workbench.devices.load import GpuLoad, Load, measure_load
 from workbench.devices.memory import grow_memory, limit_memory
+from workbench.devices.preflighting import Concern, Preflight, preflight
 from workbench.devices.records import (
     Cpu,
     DeviceReport,
@@ -21,8 +22,10 @@ from workbench.devices.records import (
     MemorySetting,
     Source,
 )
+from workbench.devices.strategies import strategy
 
 __all__ = [
+    "Concern",
     "Cpu",
     "DeviceReport",
     "Diagnosis",
@@ -32,6 +35,7 @@ __all__ = [
     "Load",
     "Machine",
     "MemorySetting",
+    "Preflight",
     "Source",
     "detect_devices",
     "diagnose",
@@ -39,5 +43,7 @@ __all__ = [
     "limit_memory",
     "load_machine",
     "measure_load",
+    "preflight",
     "read_machine",
+    "strategy",
 ]

@@ -1,0 +1,291 @@
+"""What will fail, or silently differ, when a model trains under a strategy."""
+
+import dataclasses
+
+from workbench.reports import Heading, Note, Report
+
+
+@dataclasses.dataclass(frozen=True)
+class Concern(Report):
+    """One thing that is otherwise on several devices.
+
+    Attributes:
+        code: str, a short name that stays, such as `"global-clipnorm"`.
+        what: str, what is the case.
+        effect: str, what happens.
+        remedy: str, what to do.
+        fails: bool, whether training fails; else it goes on and gives other numbers.
+    """
+
+    code: str
+    what: str
+    effect: str
+    remedy: str
+    fails: bool = False
+
+    def blocks(self):
+        """Returns the concern as a heading and two notes."""
+        kind = "Fails" if self.fails else "Differs"
+        yield Heading(f"{kind}: {self.what}")
+        yield Note(self.effect)
+        yield Note(f"Remedy: {self.remedy}")
+
+
+class Preflight(Report, list):
+    """A list of `Concern`, what fails first, empty when nothing is known."""
+
+    __slots__ = ()
+
+    def __repr__(self):
+        return f"Preflight({[concern.code for concern in self]})"
+
+    def blocks(self):
+        """Returns all concerns, or one line."""
+        if not self:
+            yield Note(
+                "Nothing is known that would fail or differ under this strategy."
+            )
+        for concern in self:
+            yield from concern.blocks()
+
+
+_STRATEGIES = {
+    # The name of MultiWorkerMirroredStrategy's own class.
+    "CollectiveAllReduceStrategy": Concern(
+        "multi-worker",
+        "`fit` and `evaluate` under MultiWorkerMirroredStrategy",
+        "Keras 3 raises an error about `PerReplica` (keras issue 20585); `predict` and "
+        "a loop of one's own work.",
+        "train with MirroredStrategy on one machine, or write the loop.",
+        fails=True,
+    ),
+    "ParameterServerStrategyV2": Concern(
+        "parameter-server",
+        "`fit` under ParameterServerStrategy",
+        "Keras 3 fails; a loop with ClusterCoordinator works.",
+        "train with MirroredStrategy on one machine, or write the loop.",
+        fails=True,
+    ),
+    "CentralStorageStrategy": Concern(
+        "central-storage",
+        "metrics under CentralStorageStrategy",
+        "Keras 3 reports wrong losses and metrics, without a word.",
+        "use MirroredStrategy.",
+    ),
+}
+
+
+def preflight(model, data=None, *, batch_size=32, strategy=None):
+    """Names what will fail or silently differ before the first epoch.
+
+    Nothing is trained and nothing is changed; a fault that is not in its list is not
+    found.
+
+    Args:
+        model: `keras.Model`, compiled, built under the strategy.
+        data: `(x, y)`, or a batched `tf.data.Dataset`; None leaves out what depends
+            on the number of rows.
+        batch_size: int >= 1, rows of one step on all devices together; a dataset
+            knows its own.
+        strategy: `tf.distribute.Strategy`; None takes the model's.
+
+    Returns:
+        List of `Concern`, what fails first, empty when nothing is known; it prints as
+        a report.
+
+    Raises:
+        ValueError: If `model` is no compiled Keras model or `batch_size` < 1.
+
+    Source:
+        https://www.tensorflow.org/guide/distributed_training and measured on
+        Keras 3.15 against one device
+    """
+    import keras  # noqa: PLC0415, importing this module must be fast
+
+    optimizer = getattr(model, "optimizer", None)
+    if not isinstance(model, keras.Model) or optimizer is None:
+        raise ValueError(
+            "`model` must be a compiled keras.Model; call `model.compile(optimizer, "
+            f"loss)` first. Received: model={model!r}"
+        )
+    if batch_size < 1:
+        raise ValueError(
+            f"`batch_size` must be >= 1 (rows). Received: batch_size={batch_size}"
+        )
+    chosen = strategy or model.distribute_strategy
+    found = list(_about_strategy(keras, model, chosen))
+    if chosen.num_replicas_in_sync > 1:
+        number = chosen.num_replicas_in_sync
+        found += _about_compiling(model)
+        found += _about_optimizers(model)
+        found += _about_layers(keras, model)
+        found += _about_rows(data, batch_size, number)
+    return Preflight(sorted(found, key=lambda concern: not concern.fails))
+
+
+def _about_strategy(keras, model, strategy):
+    if concern := _STRATEGIES.get(type(strategy).__name__):
+        yield concern
+    if keras.distribution.distribution() is not None:
+        yield Concern(
+            "keras-distribution",
+            "`keras.distribution` is set",
+            "With TensorFlow it has no effect and gives no error.",
+            "use `devices.strategy()`; `keras.distribution.set_distribution(None)`.",
+        )
+    replicas = model.distribute_strategy.num_replicas_in_sync
+    if strategy.num_replicas_in_sync > 1 and replicas == 1:
+        yield Concern(
+            "outside-scope",
+            "the model was built outside `strategy.scope()`",
+            "It trains on one device, whatever the strategy.",
+            "build and compile it inside `with strategy.scope():`.",
+        )
+
+
+def _about_compiling(model):
+    import keras  # noqa: PLC0415, importing this module must be fast
+
+    if model.steps_per_execution > 1:
+        yield Concern(
+            "steps-per-execution",
+            f"steps_per_execution={model.steps_per_execution}",
+            "Several steps in one call fail with several replicas.",
+            "compile with `steps_per_execution=1`.",
+            fails=True,
+        )
+    if model.jit_compile is True:
+        yield Concern(
+            "jit-compile",
+            "jit_compile=True",
+            "XLA and the sum over replicas do not go together; on processors training "
+            'fails. Keras\'s own choice, `jit_compile="auto"`, leaves XLA out.',
+            "compile without `jit_compile`.",
+            fails=True,
+        )
+    if type(model).train_step is not keras.Model.train_step:
+        yield Concern(
+            "own-train-step",
+            f"{type(model).__name__} has a `train_step` of its own",
+            "Gradients are summed over the replicas. Unless the step divides its loss "
+            "by their number, they are that many times as large.",
+            "divide the loss by `tf.distribute.get_strategy().num_replicas_in_sync`.",
+        )
+
+
+def _about_optimizers(model):
+    for optimizer in _chain(model.optimizer):
+        if getattr(optimizer, "gradient_accumulation_steps", None):
+            yield Concern(
+                "gradient-accumulation",
+                f"gradient_accumulation_steps={optimizer.gradient_accumulation_steps}",
+                "Keras raises an error about `merge_call`.",
+                "take a larger batch, or one device.",
+                fails=True,
+            )
+        for name in ("global_clipnorm", "clipnorm", "clipvalue"):
+            value = getattr(optimizer, name, None)
+            if value is not None:
+                yield Concern(
+                    name.replace("_", "-"),
+                    f"{name}={value}",
+                    "Each replica clips its own gradient, before they are summed.",
+                    "use `workbench.clipping`, whose wrapper clips the sum.",
+                )
+        if type(optimizer).__name__ == "LossScaleOptimizer":
+            yield Concern(
+                "loss-scaling",
+                "mixed_float16 scales the loss",
+                "Each replica rounds in half precision on its own rows, and a step "
+                "is left out where any of them overflows.",
+                "use `mixed_bfloat16` on GPUs that have it, or expect other numbers.",
+            )
+
+
+def _chain(optimizer):
+    while optimizer is not None:
+        yield optimizer
+        inner = getattr(optimizer, "inner_optimizer", None)
+        optimizer = inner if inner is not optimizer else None
+
+
+def _about_layers(keras, model):
+    layers = [each for each in model._flatten_layers() if each is not model]
+    plain = [
+        each.name
+        for each in layers
+        if isinstance(each, keras.layers.BatchNormalization)
+        and each.trainable
+        and not each.synchronized
+    ]
+    if plain:
+        yield Concern(
+            "batch-normalization",
+            f"BatchNormalization without `synchronized=True`: {_names(plain)}",
+            "Each replica normalizes with the statistics of its own rows.",
+            "build it with `synchronized=True`.",
+        )
+    random = [each.name for each in layers if hasattr(each, "seed_generator")]
+    random = [name for name in random if name not in plain]
+    if random:
+        yield Concern(
+            "random-layers",
+            f"layers that draw random numbers: {_names(random)}",
+            "Each replica draws for its own rows, so other numbers are drawn.",
+            "expect another run, as with another seed.",
+        )
+
+
+def _names(names):
+    more = f" and {len(names) - 3} more" if len(names) > 3 else ""
+    return ", ".join(names[:3]) + more
+
+
+def _about_rows(data, batch_size, replicas):
+    rows, size = _count(data, batch_size)
+    if size is not None and size < replicas:
+        yield Concern(
+            "fewer-rows-than-replicas",
+            f"batches of {size} rows for {replicas} replicas",
+            "Some replicas get no row, and training goes on with wrong means.",
+            f"take batches of at least {replicas} rows.",
+        )
+        return
+    if size is not None and size % replicas:
+        yield Concern(
+            "uneven-batch",
+            f"batches of {size} rows for {replicas} replicas",
+            "Rows of a smaller share weigh more in the mean of the gradients.",
+            f"take a batch that {replicas} divides.",
+        )
+    rest = rows % size if rows is not None and size else 0
+    if rest % replicas:
+        yield Concern(
+            "partial-batch",
+            f"the last batch has {rest} of {size} rows for {replicas} replicas",
+            "Its rows are dealt out unevenly and weigh differently.",
+            "leave the rest out, or take a number of rows that fits.",
+        )
+
+
+def _count(data, batch_size):
+    """Rows in all and rows of a batch, None where they are not known."""
+    if data is None:
+        return None, batch_size
+    if isinstance(data, (tuple, list)):
+        return len(data[0]), batch_size
+    size = None
+    for shape in _shapes(getattr(data, "element_spec", None)):
+        size = shape[0] if len(shape) else None
+        break
+    return None, size
+
+
+def _shapes(spec):
+    if isinstance(spec, (tuple, list)):
+        for part in spec:
+            yield from _shapes(part)
+    elif isinstance(spec, dict):
+        yield from _shapes(list(spec.values()))
+    elif spec is not None:
+        yield spec.shape
