@@ -17,11 +17,14 @@ def check_arguments(model, epochs, save_every, keep, on_error, others):
             "`model` must be a compiled keras.Model; call `model.compile(optimizer, "
             f"loss)` first. Received: model={model!r}"
         )
-    replicas = model.distribute_strategy.num_replicas_in_sync
-    if model.optimizer is None or replicas > 1:
+    strategy = model.distribute_strategy
+    several = strategy.num_replicas_in_sync > 1
+    mirrored = isinstance(strategy, tf.distribute.MirroredStrategy)
+    if model.optimizer is None or (several and not mirrored):
         raise ValueError(
-            "`model` must have an optimizer and live on one device. Received: "
-            f"optimizer={model.optimizer}, {replicas} replicas"
+            "`model` must have an optimizer, and live on one device or under a "
+            f"MirroredStrategy. Received: optimizer={model.optimizer}, a model under "
+            f"{type(strategy).__name__}"
         )
     for name, value, unit in (
         ("epochs", epochs, "passes over the data"),
@@ -41,6 +44,36 @@ def check_arguments(model, epochs, save_every, keep, on_error, others):
         raise ValueError(
             f"`{taken[0]}` is not for an exact run: give `data=(x, y, sample_weight)` "
             f"and `validation_data`. Received: {taken[0]}=…"
+        )
+
+
+def check_replicas(feed, model, batch_size):
+    """Raises ValueError if data or model do not go with several replicas.
+
+    Args:
+        feed: `Feed`.
+        model: Compiled `keras.Model`.
+        batch_size: int, samples of one step on all replicas together.
+    """
+    replicas = model.distribute_strategy.num_replicas_in_sync
+    if replicas == 1:
+        return
+    known = not isinstance(feed, PipelineFeed)
+    if not known:
+        raise ValueError(
+            "`data` must be arrays or have `__getitem__` where the model lives on "
+            f"{replicas} replicas: they read a tf.data.Dataset ahead, and its place is "
+            "not known. Received: a tf.data.Dataset"
+        )
+    if isinstance(feed, ArrayFeed) and batch_size < replicas:
+        raise ValueError(
+            f"`batch_size` must be >= {replicas} (samples), one for each replica. "
+            f"Received: batch_size={batch_size}"
+        )
+    if model.steps_per_execution > 1:
+        raise ValueError(
+            "`steps_per_execution` of `compile` must be 1 on several replicas. "
+            f"Received: steps_per_execution={model.steps_per_execution}"
         )
 
 

@@ -27,7 +27,8 @@ def fit(  # noqa: PLR0913, the signature is public
     process ends like the first.
 
     Args:
-        model: Compiled `keras.Model`, on one device.
+        model: Compiled `keras.Model`, on one device or under a `MirroredStrategy`;
+            there not with a `tf.data.Dataset`, whose place is not known.
         data: Array, `(x, y)` or `(x, y, sample_weight)` of arrays; a
             `keras.utils.PyDataset`; any object with `__len__` and `__getitem__` whose
             items are samples; or a batched `tf.data.Dataset`. All but the last are

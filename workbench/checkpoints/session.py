@@ -7,7 +7,12 @@ import keras
 
 from workbench.checkpoints import callbacks as callback_states
 from workbench.checkpoints import identity, state, tables
-from workbench.checkpoints.arguments import check_arguments, check_feed, feed_of
+from workbench.checkpoints.arguments import (
+    check_arguments,
+    check_feed,
+    check_replicas,
+    feed_of,
+)
 from workbench.checkpoints.encoding import decode
 from workbench.checkpoints.exact_callbacks import ExactCallbacks, InStep
 from workbench.checkpoints.locks import FolderLock
@@ -24,7 +29,8 @@ class Session(Stepping):
     changes the optimizer must be in place before.
 
     Args:
-        model: Compiled `keras.Model`, on one device.
+        model: Compiled `keras.Model`, on one device or under a `MirroredStrategy`;
+            there not with a `tf.data.Dataset`, whose place is not known.
         data: Arrays, `keras.utils.PyDataset`, any object with length and indexing, or
             `tf.data.Dataset`.
         filepath: str or path of the folder.
@@ -83,6 +89,7 @@ class Session(Stepping):
             "validation_batch_size": batch_size,
         }
         check_feed(self._feed, model.steps_per_execution, fit_arguments)
+        check_replicas(self._feed, model, batch_size)
         self._others = {"verbose": 0, **fit_arguments}
         self._callbacks = callbacks
         self._lock = None
@@ -203,7 +210,8 @@ class Session(Stepping):
             lambda s: s if s is None else keras.KerasTensor(s.shape, s.dtype.name),
             self._feed.spec,
         )
-        self.model._symbolic_build(data_batch=batch)
+        with self.model.distribute_strategy.scope():
+            self.model._symbolic_build(data_batch=batch)
         self._by_hash = tables.check_layers(self.model, self._named_layers)
         self._identity = {
             "model": identity.identity_of_model(self.model),

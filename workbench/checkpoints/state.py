@@ -27,10 +27,22 @@ def variables_of(model):
         "layers": list(_untracked(model)),
     }
     return {
-        f"{group}/{i}:{getattr(variable, 'path', variable.name)}": variable
+        f"{group}/{i}{part}:{getattr(variable, 'path', variable.name)}": each
         for group, variables in groups.items()
         for i, variable in enumerate(variables)
+        for part, each in _parts(variable)
     }
+
+
+def _parts(variable):
+    """A variable, or what each replica adds up by itself, such as a metric's total."""
+    value = variable.value if isinstance(variable, keras.Variable) else variable
+    distributed = isinstance(value, tf.distribute.DistributedValues)
+    if distributed and value.synchronization == tf.VariableSynchronization.ON_READ:
+        parts = value.distribute_strategy.experimental_local_results(value)
+        yield from ((f".{number}", part) for number, part in enumerate(parts))
+    else:
+        yield "", variable
 
 
 class HostBuffers:
@@ -160,6 +172,9 @@ def _shared(variable):
     """The value in the variable's own memory, where that is the host's."""
     if isinstance(variable, keras.Variable):
         variable = variable.value
+    if isinstance(variable, tf.distribute.DistributedValues):
+        # All replicas hold the same; the first answers.
+        variable = variable.distribute_strategy.experimental_local_results(variable)[0]
     # The operation itself: a fifth of the time that a conversion takes.
     read = tf.raw_ops.ReadVariableOp(resource=variable.handle, dtype=variable.dtype)
     return np.asarray(read)
