@@ -287,9 +287,10 @@ def test_constraints_of_some_variants_alone(monkeypatch, worth_compiling, apart)
     assert not (comparison.weights("wide")[0] == 0).any()
 
 
-@pytest.mark.parametrize("small", [0, 2e5])
-def test_norms_whose_squares_float32_cannot_hold(monkeypatch, small):
+@pytest.mark.parametrize(("small", "worth_compiling"), [(0, 0), (0, 1e18), (2e5, 1e18)])
+def test_norms_whose_squares_float32_cannot_hold(monkeypatch, small, worth_compiling):
     monkeypatch.setattr(tails, "_SMALL", small)
+    monkeypatch.setattr(sessions, "_WORTH_COMPILING", worth_compiling)
 
     def build():
         model = keras.Sequential([keras.Input((12,)), layers.Dense(1)])
@@ -300,6 +301,11 @@ def test_norms_whose_squares_float32_cannot_hold(monkeypatch, small):
     variants = {
         "large": Variant(optimizers.SGD(0.1), clip=clipping.ByGlobalNorm(1.0)),
         "each": Variant(optimizers.SGD(0.1), clip=clipping.ByNorm(1.0)),
+        "penalized": Variant(
+            optimizers.SGD(0.1),
+            clip=clipping.ByGlobalNorm(1.0),
+            penalty=regularizers.L2(1e24),
+        ),
     }
     comparison = assert_equal_to_fit(build, data, variants, "vectorized", epochs=1)
     record = comparison.records["large"]
