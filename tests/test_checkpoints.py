@@ -37,6 +37,7 @@ def assert_same_state(model, other):
         np.testing.assert_array_equal(mine, wanted)
 
 
+@pytest.mark.timeout(1200)  # a minute and a half, on a machine with nothing else
 def test_killed_anywhere_it_ends_in_the_same_bits():
     """SIGKILL from outside at random moments, and inside writes to the disk."""
     command = [sys.executable, "-m", "tests.kill_harness", "--seed", "3"]
