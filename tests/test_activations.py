@@ -294,6 +294,21 @@ def test_what_stays_inside_a_loop_is_reported():
     assert [key for key in capture(model, x, run_eagerly=True) if "looped" in key]
 
 
+def test_layers_in_a_call_that_xla_compiles_are_followed():
+    class Compiled(zoo.Decorated):
+        @tf.function(jit_compile=True)
+        def call(self, x):
+            return 2 * self.inside(x)
+
+    model, x = Compiled(), zoo.ROW
+    model.inside.build(x.shape)  # what XLA builds, Keras makes anew at each call
+    expected = model(x)
+    for eagerly in (False, True):
+        caught = capture(model, x, run_eagerly=eagerly)
+        assert list(caught) == ["inside"]
+        np.testing.assert_allclose(2 * caught["inside"], expected, atol=1e-6)
+
+
 # Which layers
 
 
