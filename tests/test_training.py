@@ -234,6 +234,34 @@ def test_a_train_step_of_ones_own_is_recorded_too(digits):
     assert run.problem is None
 
 
+class StepInside(keras.Sequential):
+    """Its step is in a function of its own, which is traced once."""
+
+    def train_step(self, data):
+        if not hasattr(self, "inner"):
+            self.inner = tf.function(super().train_step)
+        return self.inner(data)
+
+
+@pytest.mark.parametrize("run_eagerly", [False, True])
+def test_a_step_in_a_function_of_its_own_is_recorded_too(run_eagerly, digits):
+    data = tuple(array[:256] for array in digits)
+    plain = Run(compiled(mlp, "sgd"), data).start()
+    plain.wait(SECONDS)
+
+    def build():
+        return StepInside(mlp().layers)
+
+    model = compiled(build, "sgd", run_eagerly=run_eagerly)
+    model.optimizer.build(model.trainable_variables)
+    run = Run(model, data).start()
+    run.wait(SECONDS)
+    assert len(run.records) == len(plain.records) > 1
+    for name in ("loss", "gradient_norm", "learning_rate"):
+        expected = getattr(plain.records, name)
+        np.testing.assert_allclose(getattr(run.records, name), expected, rtol=1e-5)
+
+
 @pytest.mark.parametrize("steps_per_execution", [3, 7])
 def test_several_steps_per_execution_keep_one_row_per_step(steps_per_execution, digits):
     one = Run(compiled(mlp, "sgd"), digits, epochs=2).start()
