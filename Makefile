@@ -12,8 +12,7 @@ GPU_EXTRA := $(if $(GPU),$(comma)gpu)
 # Inside containers people are root, and Jupyter refuses root unless told.
 AS_ROOT := $(if $(filter 0,$(shell id -u)),--allow-root)
 
-# More than cores: many tests wait for a browser, a kernel or a process. So none of them
-# needs all cores, and TensorFlow's threads would wait for each other.
+# More than cores: many tests wait for a browser, a kernel or a process.
 WORKERS ?= 3
 
 # TensorFlow 2.21 does not look into this folder of its own CUDA packages, and uses no
@@ -31,7 +30,7 @@ lab: $(VENV)/.lab$(GPU)
 		--LabApp.default_url=/lab/tree/notebooks/00_index.ipynb
 
 test: $(VENV)/.test$(GPU) lint
-	$(WITH_CUDA)TF_NUM_INTRAOP_THREADS=1 $(BIN)/python -m pytest -n $(WORKERS) --dist loadfile
+	$(WITH_CUDA)$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile
 
 lint: $(VENV)/.test$(GPU)
 	$(BIN)/ruff check .

@@ -65,7 +65,7 @@ class HostBuffers:
         """
         copies = {}
         for name, variable in variables.items():
-            value = _shared(variable)
+            value = shared(variable)
             kept = self._arrays.get(name)
             if kept is None or kept.shape != value.shape or kept.dtype != value.dtype:
                 kept = self._arrays[name] = np.empty(value.shape, value.dtype)
@@ -100,8 +100,8 @@ def match(variables, tensors):
     Raises:
         ValueError: If one is missing, is left over, or has another shape or type.
     """
-    values = {_place(name): value for name, value in tensors.items() if ":" in name}
-    wanted = {_place(name): name for name in variables}
+    values = {place_of(name): value for name, value in tensors.items() if ":" in name}
+    wanted = {place_of(name): name for name in variables}
     groups = {place.split("/")[0] for place in wanted}
     extra = [
         place
@@ -168,8 +168,11 @@ def _unpacked(state):
     return version, tuple(numbers.tolist()), gauss
 
 
-def _shared(variable):
-    """The value in the variable's own memory, where that is the host's."""
+def shared(variable):
+    """Reads a variable without a copy, where its memory is the host's.
+
+    What is assigned to it later has a memory of its own.
+    """
     if isinstance(variable, keras.Variable):
         variable = variable.value
     if isinstance(variable, tf.distribute.DistributedValues):
@@ -180,7 +183,8 @@ def _shared(variable):
     return np.asarray(read)
 
 
-def _place(name):
+def place_of(name):
+    """Returns the group and number that a name begins with, str."""
     return name.split(":", 1)[0]
 
 

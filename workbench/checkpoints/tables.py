@@ -1,9 +1,8 @@
 """Weights of frozen layers that a checkpoint names by their hash and does not hold."""
 
 import keras
-import numpy as np
-import tensorflow as tf
 
+from workbench.checkpoints import state
 from workbench.checkpoints.store import describe_array
 
 
@@ -55,17 +54,14 @@ def split(variables, ids):
 
 
 def views(variables):
-    """Returns the values, dict name -> array over the variables' own memory.
-
-    What is assigned to a variable later has a memory of its own.
-    """
-    return {n: np.asarray(tf.convert_to_tensor(v)) for n, v in variables.items()}
+    """Returns the values, dict name -> array over the variables' own memory."""
+    return {name: state.shared(variable) for name, variable in variables.items()}
 
 
 def stored_of(variables, manifest):
     """Returns the variables whose values a checkpoint holds, dict name -> variable."""
-    places = {_place(name) for name in manifest.get("by_hash", {})}
-    return {n: v for n, v in variables.items() if _place(n) not in places}
+    places = {state.place_of(name) for name in manifest.get("by_hash", {})}
+    return {n: v for n, v in variables.items() if state.place_of(n) not in places}
 
 
 def find_difference(variables, manifest):
@@ -78,9 +74,9 @@ def find_difference(variables, manifest):
     Returns:
         str, what is not the same, or None.
     """
-    here = {_place(name): name for name in variables}
+    here = {state.place_of(name): name for name in variables}
     for name, there in manifest.get("by_hash", {}).items():
-        own = here.get(_place(name))
+        own = here.get(state.place_of(name))
         if own is None:
             return f"{name} is not there"
         ((_, value),) = views({own: variables[own]}).items()
@@ -91,7 +87,3 @@ def find_difference(variables, manifest):
                 kinds = [f"SHA-256 {d['sha256'][:12]}…" for d in (found, there)]
             return f"{own} is {kinds[0]} and was {kinds[1]}"
     return None
-
-
-def _place(name):
-    return name.split(":", 1)[0]
