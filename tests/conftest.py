@@ -23,6 +23,20 @@ def clean_keras():
     gc.freeze()
 
 
+@pytest.fixture
+def closed_after():
+    """Takes a panel, gives it back, and closes it after the test."""
+    panels = []
+
+    def take(panel):
+        panels.append(panel)
+        return panel
+
+    yield take
+    for panel in panels:
+        panel.close()
+
+
 @pytest.fixture(scope="session")
 def digits():
     """640 digits: x float32 (640, 28, 28), y int64 (640,)."""

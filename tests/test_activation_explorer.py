@@ -60,16 +60,8 @@ def cnn():
 
 
 @pytest.fixture
-def make_panel():
-    panels = []
-
-    def make(*args, **kwargs):
-        panels.append(ActivationExplorer(*args, **kwargs))
-        return panels[-1]
-
-    yield make
-    for panel in panels:
-        panel.close()
+def make_panel(closed_after):
+    return lambda *args, **kwargs: closed_after(ActivationExplorer(*args, **kwargs))
 
 
 def shown(panel):

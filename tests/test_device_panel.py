@@ -46,17 +46,13 @@ def machine():
 
 
 @pytest.fixture
-def make_panel(machine):
+def make_panel(machine, closed_after):
     """Makes panels on the pretended machine and closes them afterwards."""
-    panels = []
 
     def make(refresh_seconds=0.5):
-        panels.append(DevicePanel(refresh_seconds, measure=machine))
-        return panels[-1]
+        return closed_after(DevicePanel(refresh_seconds, measure=machine))
 
-    yield make
-    for panel in panels:
-        panel.close()
+    return make
 
 
 def wait_until(condition, seconds=10):

@@ -31,16 +31,8 @@ def glove(tmp_path_factory):
 
 
 @pytest.fixture
-def make_panel():
-    panels = []
-
-    def make(*args, **kwargs):
-        panels.append(EmbeddingExplorer(*args, **kwargs))
-        return panels[-1]
-
-    yield make
-    for panel in panels:
-        panel.close()
+def make_panel(closed_after):
+    return lambda *args, **kwargs: closed_after(EmbeddingExplorer(*args, **kwargs))
 
 
 @pytest.fixture

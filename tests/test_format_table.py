@@ -45,16 +45,8 @@ def folder(tmp_path):
 
 
 @pytest.fixture
-def make_panel(folder):
-    panels = []
-
-    def make(*arguments, **others):
-        panels.append(FormatTable(folder, *arguments, **others))
-        return panels[-1]
-
-    yield make
-    for panel in panels:
-        panel.close()
+def make_panel(folder, closed_after):
+    return lambda *args, **kwargs: closed_after(FormatTable(folder, *args, **kwargs))
 
 
 def test_offers_the_model_files_of_the_folder(make_panel):

@@ -13,18 +13,14 @@ from workbench.widgets import StrengthMap
 
 
 @pytest.fixture
-def make_panel(digits):
+def make_panel(digits, closed_after):
     """Makes panels and closes them afterwards."""
-    panels = []
 
     def make(model=None, **arguments):
         model = compiled(mlp, keras.optimizers.SGD(0.1)) if model is None else model
-        panels.append(StrengthMap(model, digits, **arguments))
-        return panels[-1]
+        return closed_after(StrengthMap(model, digits, **arguments))
 
-    yield make
-    for panel in panels:
-        panel.close()
+    return make
 
 
 def test_the_strength_acts_on_the_next_step_of_the_copy(make_panel):
