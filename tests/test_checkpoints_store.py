@@ -1,5 +1,6 @@
 """On disk: damage is noticed, a crash at any moment costs one interval at most."""
 
+import errno
 import hashlib
 import json
 import os
@@ -7,6 +8,7 @@ import pathlib
 import shutil
 import subprocess
 import sys
+import tempfile
 
 import ml_dtypes
 import numpy as np
@@ -21,6 +23,7 @@ from workbench.checkpoints.order import permutation
 from workbench.checkpoints.store import Store, read
 
 CHANGES = 10_000
+IN_MEMORY = "/dev/shm"  # noqa: S108, a file system that may know no other way
 PERMUTATION = [4, 2, 0, 6, 1, 5, 7, 3]  # of seed 1, epoch 2, size 8
 
 
@@ -76,6 +79,62 @@ def test_other_programs_can_read_and_check_it(tmp_path):
     written = json.loads((path / "manifest.json").read_text())
     digest = hashlib.sha256(arrays["kernel"].tobytes()).hexdigest()
     assert written["tensors"]["kernel"] == digest
+
+
+def wide_tensors():
+    """Of all widths, at odd places, over several chunks of what is written at once."""
+    rng = np.random.default_rng(0)
+    sizes = {"bool": 3, "int8": 5_000_001, "float16": 7, "float32": 2_000_003}
+    arrays = {
+        dtype: rng.integers(0, 2, size).astype(dtype) for dtype, size in sizes.items()
+    }
+    return arrays | {"complex64": np.full((2, 3), 1 - 2j, "complex64"), **tensors(1)}
+
+
+def refuse_first(write):
+    """A file system that opens a file past the cache, and then takes no block."""
+    calls = []
+
+    def refusing(file, block):
+        calls.append(file)
+        if len(calls) == 1:
+            raise OSError(errno.EINVAL, "Invalid argument")
+        return write(file, block)
+
+    return refusing
+
+
+def a_few(write):
+    """A disk that takes less than it is given."""
+    return lambda file, block: write(
+        file, block[: max(4096, len(block) // 8192 * 4096)]
+    )
+
+
+@pytest.mark.parametrize("how", [None, refuse_first, a_few, "no flag", IN_MEMORY])
+def test_large_files_on_disks_of_every_kind(how, tmp_path, monkeypatch):
+    folder = tmp_path
+    if how == "no flag":
+        monkeypatch.setattr("workbench.checkpoints.uncached._PAST_CACHE", 0)
+    elif how == IN_MEMORY:
+        folder = pathlib.Path(tempfile.mkdtemp(dir=how))
+    elif how:
+        monkeypatch.setattr(os, "write", how(os.write))
+    arrays = wide_tensors()
+    try:
+        path = Store(folder).write(arrays, manifest(1), keep=1)
+        assert_same(read(path)[1], arrays)
+        plain = {name: array for name, array in arrays.items() if name != "half"}
+        loaded = safetensors.numpy.load_file(path / "tensors.safetensors")
+        assert_same({name: loaded[name] for name in plain}, plain)
+    finally:
+        shutil.rmtree(folder)
+
+
+def test_a_dtype_that_no_file_holds_is_refused(tmp_path):
+    with pytest.raises(TypeError, match="odd of dtype complex128"):
+        Store(tmp_path).write({"odd": np.zeros(2, "complex128")}, manifest(1), keep=1)
+    assert not list(tmp_path.iterdir())
 
 
 def test_the_newest_stay(tmp_path):

@@ -2,8 +2,7 @@
 
 import shutil
 
-import safetensors
-
+from workbench.checkpoints.uncached import write_safetensors
 from workbench.files import sync
 
 
@@ -20,10 +19,7 @@ class Disk:
 
     def write_tensors(self, path, tensors):
         """Writes a safetensors file."""
-        try:
-            safetensors.serialize_file(_specs(tensors), path)
-        except safetensors.SafetensorError as error:
-            raise OSError(str(error)) from error
+        write_safetensors(path, tensors)
 
     def write_bytes(self, path, content):
         """Writes a file."""
@@ -40,15 +36,3 @@ class Disk:
     def remove(self, path):
         """Removes a folder and what is in it."""
         shutil.rmtree(path)
-
-
-def _specs(tensors):
-    return {
-        name: safetensors.TensorSpec(
-            dtype=array.dtype.name,
-            shape=array.shape,
-            data_ptr=array.ctypes.data,
-            data_len=array.nbytes,
-        )
-        for name, array in tensors.items()
-    }

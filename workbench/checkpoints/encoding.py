@@ -4,6 +4,8 @@ import math
 
 import numpy as np
 
+from workbench.checkpoints.uncached import DTYPES
+
 _PLAIN = (type(None), bool, int, str)
 
 
@@ -51,7 +53,7 @@ def _encode_array(value, tensors, name):
         array = np.array(value)
     else:
         array = None
-    if array is None or array.dtype.hasobject or array.dtype.kind in "SUMm":
+    if array is None or array.dtype.name not in DTYPES:
         raise TypeError(
             "State must be made of None, bool, int, float, str, bytes, numbers and "
             "arrays, in lists, tuples and dicts. Received: "

@@ -111,7 +111,7 @@ class Store:
                 disk.sync(part / file)
             disk.sync(part)
             disk.rename(part, path)
-        except OSError:
+        except Exception:
             shutil.rmtree(part, ignore_errors=True)
             raise
         disk.sync(self.folder)
