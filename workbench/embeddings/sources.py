@@ -55,6 +55,12 @@ class Source:
         found = self.data.find(wanted, self.start + start, self.start + end)
         return found - self.start if found >= 0 else -1
 
+    def rfind(self, wanted, start, end):
+        """Returns where in the content bytes are found last, -1 for nowhere."""
+        end = min(end, self.size)
+        found = self.data.rfind(wanted, self.start + start, self.start + end)
+        return found - self.start if found >= 0 else -1
+
     def part(self, title, start, size):
         """Returns a `Source` of a part of this one."""
         return Source(title, self.file, self.start + start, size)

@@ -1,90 +1,21 @@
 """Vectors as text: GloVe, and word2vec and fastText with their line of counts."""
 
 import collections
-import re
+import concurrent.futures
+import os
 import warnings
 
 import numpy as np
 import polars as pl
 
-from workbench.embeddings.text_rows import count_numbers, parse_rows
+from workbench.embeddings.text_layout import BOM, Layout
+from workbench.embeddings.text_rows import parse_rows
 
 _CHUNK = 1 << 22
-_LOOK = 1 << 16  # bytes, and
+# polars uses one core for most of what it does with one chunk.
+_THREADS = min(4, os.cpu_count() or 1)
 _LAST = 20  # lines, that the last number is compared with
-_VOTES = 200  # lines, that the number of dimensions is told from
-_BOM = b"\xef\xbb\xbf"
-_HEADER = re.compile(rb"(\d{1,19})[ \t]+(\d{1,19})[ \t\r]*")
-
-
-class Layout:
-    """What the first lines say.
-
-    Attributes:
-        start: int, the byte where the rows begin.
-        line: int, the number of the first row's line, from 1.
-        rows: int that a header promises, None without a header.
-        dimensions: int, numbers in each row.
-    """
-
-    def __init__(self, source):
-        self.start = 3 if source.read(0, 3) == _BOM else 0
-        self.line, self.rows, self.dimensions = 1, None, None
-        lines = self._first_lines(source)
-        header = _HEADER.fullmatch(lines[0])
-        counts = [count_numbers(text) for text in lines]
-        if header:  # a word and one number would be a strange vector
-            self.rows, self.dimensions = int(header[1]), int(header[2])
-            self.start += len(lines[0]) + 1
-            self.line, counts = 2, counts[1:]
-            self._check_header(counts, source)
-        votes = collections.Counter(counts).most_common()
-        # Between equals the larger: too many would read numbers as part of a word.
-        most = max(count for count, number in votes if number == votes[0][1])
-        if self.dimensions is None:
-            self.dimensions = most
-        elif most != self.dimensions:
-            raise ValueError(
-                f"{source.title}: line 1 (byte 0) promises {self.dimensions} "
-                f"numbers in a row, the rows have {most}; correct the first line"
-            )
-        if not self.dimensions:
-            line = lines[self.line - 1][:60].decode("utf-8", "backslashreplace")
-            raise ValueError(
-                f"{source.title}: line {self.line} (byte {self.start}): no numbers at "
-                f"the end of {line!r}; rows must be a word and numbers"
-            )
-
-    def _first_lines(self, source):
-        head = source.read(self.start, _LOOK)
-        while b"\n" not in head and len(head) + self.start < source.size:
-            if len(head) >= 1 << 24:
-                raise ValueError(
-                    f"{source.title}: line 1 (byte 0) has more than {len(head)} "
-                    "bytes; this is no text of words and numbers"
-                )
-            head = source.read(self.start, 4 * len(head))
-        lines = head.split(b"\n")
-        whole = self.start + len(head) == source.size
-        if not lines[-1] or (len(lines) > 1 and not whole):
-            lines.pop()
-        if len(lines) > 2 and whole:
-            lines.pop()  # a file that was cut must not vote with its stump
-        return lines[:_VOTES]
-
-    def _check_header(self, counts, source):
-        least = self.rows * (2 * self.dimensions + 1)
-        if self.rows == 0 or self.dimensions == 0 or not counts:
-            raise ValueError(
-                f"{source.title}: line 1 (byte 0) promises {self.rows} rows of "
-                f"{self.dimensions} numbers, and there is nothing to read"
-            )
-        if least > source.size + 1:
-            raise ValueError(
-                f"{source.title}: line 1 (byte 0) promises {self.rows} rows of "
-                f"{self.dimensions} numbers, at least {least} bytes; the file has "
-                f"{source.size}: it may be truncated, or the first line is wrong"
-            )
+_NEWLINE, _SPACE = b"\n "
 
 
 def read_text(source, sink, to_utf8, progress):
@@ -100,7 +31,40 @@ def read_text(source, sink, to_utf8, progress):
         ValueError: With line and byte, what was found and what to do.
     """
     layout = Layout(source)
-    place, line = layout.start, layout.line
+    line = layout.line
+    # Rows that nobody asked for need not be right: with a limit, one by one.
+    ahead = 0 if sink.room is not None else 2 * _THREADS
+    with concurrent.futures.ThreadPoolExecutor(_THREADS) as pool:
+        parts = _in_order(
+            pool,
+            lambda part: _quick(_plain(part[-1], to_utf8), layout.dimensions),
+            _parts(source, layout.start, sink),
+            ahead,
+        )
+        for (place, size, data), parsed in parts:
+            if data != b"\n":
+                rows = parsed.result() or _exact(
+                    source, layout, line, place, data, to_utf8
+                )
+                sink.add(*rows)
+                line += len(rows[2])
+            if progress is not None:
+                progress.add(size)
+    _check_count(source, layout, sink, line)
+
+
+def _in_order(pool, function, items, ahead):
+    """Yields `(item, future)`; works on so many items before they are asked for."""
+    begun = collections.deque()
+    for item in items:
+        begun.append((item, pool.submit(function, item)))
+        if len(begun) > ahead:
+            yield begun.popleft()
+    yield from begun
+
+
+def _parts(source, place, sink):
+    """Yields `(place, bytes in the file, whole lines)`."""
     while place < source.size and sink.room != 0:
         data = _lines_from(source, place)
         size = len(data)
@@ -108,13 +72,8 @@ def read_text(source, sink, to_utf8, progress):
             _warn_of_cut(source, data)
             # Empty lines at the very end mean nothing.
             data = data.rstrip(b"\r\n") + b"\n"
-        if data != b"\n":
-            data = _first_lines(data, sink.room)
-            line += _read_chunk(source, layout, place, line, data, sink, to_utf8)
+        yield place, size, _first_lines(data, sink.room)
         place += size
-        if progress is not None:
-            progress.add(size)
-    _check_count(source, layout, sink, line)
 
 
 def _first_lines(data, count):
@@ -135,20 +94,18 @@ def _warn_of_cut(source, data):
         warnings.warn(
             f"{source.title} ends without a newline, in {last[0].decode('latin-1')!r}, "
             "shorter than any number before it; the file may be truncated.",
-            stacklevel=5,
+            stacklevel=8,
         )
 
 
 def _lines_from(source, place):
     size = _CHUNK
-    while True:
-        data = source.read(place, size)
-        if place + len(data) >= source.size:
-            return data
-        end = data.rfind(b"\n")
+    while place + size < source.size:
+        end = source.rfind(b"\n", place, place + size)
         if end >= 0:
-            return data[: end + 1]
+            return source.read(place, end + 1 - place)
         size *= 4
+    return source.read(place, size)
 
 
 def _check_count(source, layout, sink, line):
@@ -162,25 +119,21 @@ def _check_count(source, layout, sink, line):
         )
 
 
-def _read_chunk(source, layout, place, line, data, sink, to_utf8):
-    """Reads whole lines, quickly if that is sure to be right; returns their number."""
-    rows = _quick(_plain(data, to_utf8), layout.dimensions)
-    if rows is None:
-        try:
-            rows = parse_rows(data, layout.dimensions, line, place, to_utf8)
-        except ValueError as error:
-            raise ValueError(f"{source.title}: {error}") from error
-    sink.add(*rows)
-    return len(rows[2])
+def _exact(source, layout, line, place, data, to_utf8):
+    """Reads whole lines byte by byte."""
+    try:
+        return parse_rows(data, layout.dimensions, line, place, to_utf8)
+    except ValueError as error:
+        raise ValueError(f"{source.title}: {error}") from error
 
 
 def _plain(data, to_utf8):
     """Returns the same rows with single spaces only; None where it takes more care."""
     if b"\r" in data:
         data = data.replace(b"\r\n", b"\n")
-    if b" \n" in data:
+    if _has_space_before_newline(data):
         data = data.replace(b" \n", b"\n")
-    if b"\r" in data or data.startswith(_BOM):
+    if b"\r" in data or data.startswith(BOM):
         return None
     if b"\t" in data:
         if b" " in data:
@@ -190,6 +143,12 @@ def _plain(data, to_utf8):
         return to_utf8.whole(data)
     except UnicodeDecodeError:
         return None
+
+
+def _has_space_before_newline(data):
+    # bytes.find takes many times as long for two bytes as for one.
+    codes = np.frombuffer(data, np.uint8)
+    return bool((codes[np.flatnonzero(codes == _NEWLINE) - 1] == _SPACE).any())
 
 
 def _quick(data, dimensions):
@@ -254,6 +213,13 @@ class ToUtf8:
                 f"{word[:40].decode('ascii', 'backslashreplace')!r}; pass "
                 'encoding="latin-1" or what the file has, or errors="replace"'
             ) from error
+
+    def is_done(self, data):
+        """Says whether bytes are what words in UTF-8 must be."""
+        try:
+            return self._is_utf8 and data.decode() is not None
+        except UnicodeDecodeError:
+            return False
 
     def whole(self, data):
         """Returns many lines in UTF-8.

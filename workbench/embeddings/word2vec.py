@@ -15,6 +15,7 @@ _LONGEST = 1 << 14  # bytes of a word
 _BLOCK = 1 << 13  # rows at a time
 _LARGEST_DIMENSIONS = 1 << 24
 _LOOK = 1 << 16
+_NEWLINE = ord("\n")
 _CONTROL = bytes(b for b in range(32) if b not in b"\t\r")
 
 
@@ -57,12 +58,13 @@ def read_binary(source, sink, to_utf8, progress):
     place, newline, done = begin, None, 0
     while done < wanted:
         count = min(_BLOCK, wanted - done)
-        words, begins, place, newline = _find_records(
+        if newline is None:
+            newline = _ends_with_newline(source, place, dimensions)
+        words, begins, place = _find_records(
             source, place, dimensions, count, done, rows, newline
         )
-        blob = [to_utf8(*word) for word in words]
-        lengths = np.array([len(word) for word in blob], np.int64)
-        sink.add(b"".join(blob), lengths, _gather(source, begins, dimensions))
+        blob, lengths = _in_utf8(words, to_utf8, source, begins, done)
+        sink.add(blob, lengths, _gather(source, begins, dimensions))
         done += count
         if progress is not None:
             progress.add(place - begin)
@@ -71,28 +73,56 @@ def read_binary(source, sink, to_utf8, progress):
         _check_end(source, place, rows)
 
 
+def _ends_with_newline(source, place, dimensions):
+    space = source.find(b" ", place, place + _LONGEST)
+    return source.read(space + 1 + 4 * dimensions, 1) == b"\n"
+
+
 def _find_records(source, place, dimensions, count, done, rows, newline):
+    """Returns the words, where in the map their numbers begin, and the next place."""
     data, start = source.data, source.start
     end = start + source.size
     size = 4 * dimensions
+    step = 1 + size + newline
     place += start
     words, begins = [], []
     find = data.find
     for i in range(count):
-        space = find(b" ", place, min(place + _LONGEST, end))
-        after = space + 1 + size
-        if space < 0 or after > end:
+        space = find(b" ", place, place + _LONGEST)
+        if space < 0 or space + 1 + size > end:
+            # One that ends where it should not makes all that follow wrong.
+            _checked(source, words, begins, dimensions, done, newline)
+            space = -1 if space >= end else space
             _refuse_cut(source, place - start, done + i, rows, dimensions, space)
-        words.append(
-            (data[place:space], f"record {done + i + 1} at byte {place - start}")
-        )
-        begins.append(space + 1)
-        if newline is None:
-            newline = data[after : after + 1] == b"\n"
-        elif newline != (data[after : after + 1] == b"\n") and after < end:
-            _refuse_mixed(source, place - start, done + i, newline)
-        place = after + 1 if newline else after
-    return words, begins, place - start, newline
+        words.append(data[place:space])
+        begins.append(space)
+        place = space + step
+    begins = _checked(source, words, begins, dimensions, done, newline)
+    return words, begins, min(place, end) - start
+
+
+def _checked(source, words, spaces, dimensions, done, newline):
+    """Returns where numbers begin, if all end as the first did."""
+    begins = np.array(spaces, np.int64) + 1
+    after = begins + 4 * dimensions
+    after = after[after < source.start + source.size]
+    different = (np.frombuffer(source.data, np.uint8)[after] == _NEWLINE) != newline
+    if different.any():
+        i = int(different.argmax())
+        place = spaces[i] - len(words[i]) - source.start
+        _refuse_mixed(source, place, done + i, newline)
+    return begins
+
+
+def _in_utf8(words, to_utf8, source, begins, done):
+    """Returns the words in UTF-8, one after another, and the bytes of each."""
+    if not to_utf8.is_done(b"\n".join(words)):
+        places = (begins - 1 - source.start).tolist()
+        words = [
+            to_utf8(word, f"record {done + i + 1} at byte {place - len(word)}")
+            for i, (word, place) in enumerate(zip(words, places, strict=True))
+        ]
+    return b"".join(words), np.array([len(word) for word in words], np.int64)
 
 
 def _refuse_cut(source, place, number, rows, dimensions, space):
@@ -131,10 +161,9 @@ def _check_end(source, place, rows):
 
 def _gather(source, begins, dimensions):
     """Copies rows that begin at any byte, float32 `(n, D)`."""
-    begins = np.array(begins, np.int64)
     first, last = int(begins[0]), int(begins[-1]) + 4 * dimensions
     data = np.frombuffer(source.data, np.uint8, last - first, first)
-    begins -= first
+    begins = begins - first
     rows = np.empty((len(begins), dimensions), "<f4")
     for shift in range(4):
         chosen = np.flatnonzero(begins % 4 == shift)
