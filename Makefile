@@ -1,4 +1,4 @@
-# Two commands set everything up: `make lab` and `make test`.
+# Each command sets up what it needs: `make lab`, `make test`, `make book`.
 # GPU=1 adds the CUDA libraries; PYTHON=... picks the interpreter.
 export TF_CPP_MIN_LOG_LEVEL ?= 3
 
@@ -23,7 +23,7 @@ WITH_CUDA = $(if $(CUSOLVER),LD_LIBRARY_PATH="$(CUSOLVER):$$LD_LIBRARY_PATH" )
 # Nothing on the page asks the outside world for news.
 ANNOUNCEMENTS := @jupyterlab/apputils-extension:announcements
 
-.PHONY: lab test lint format notebooks clean
+.PHONY: lab test lint format notebooks book clean
 
 lab: $(VENV)/.lab$(GPU)
 	$(WITH_CUDA)$(BIN)/jupyter lab --config=jupyter_lab_config.py $(AS_ROOT) \
@@ -44,6 +44,11 @@ format: $(VENV)/.test$(GPU)
 notebooks: $(VENV)/.test$(GPU)
 	$(BIN)/python tests/store_outputs.py $(NB)
 
+# Pages of the notebooks with their stored outputs: build/book/index.html.
+book: $(VENV)/.book
+	$(BIN)/python -m sphinx -q -W --keep-going -c book -d build/doctrees . build/book
+	@echo "The book is in build/book/index.html"
+
 clean:
 	rm -rf $(VENV)
 
@@ -54,6 +59,10 @@ $(BIN)/python:
 $(VENV)/.lab$(GPU): pyproject.toml constraints.txt | $(BIN)/python
 	$(BIN)/python -m pip install -q --disable-pip-version-check -c constraints.txt -e ".[lab$(GPU_EXTRA)]"
 	$(BIN)/jupyter labextension disable --level=sys_prefix $(ANNOUNCEMENTS)
+	@touch $@
+
+$(VENV)/.book: pyproject.toml constraints.txt | $(BIN)/python
+	$(BIN)/python -m pip install -q --disable-pip-version-check -c constraints.txt -e ".[book]"
 	@touch $@
 
 $(VENV)/.test$(GPU): pyproject.toml constraints.txt | $(BIN)/python
