@@ -63,7 +63,7 @@ def wait_until(condition, seconds=10):
 
 
 def controls(panel):
-    return panel.children[-2].children
+    return panel.children[-3].children
 
 
 def shown(panel):

@@ -55,7 +55,10 @@ class CopyView:
         self.text = ipywidgets.HTML()
         self.plot = ipywidgets.HTML()
         self.chosen = ipywidgets.SelectMultiple(
-            options=many, rows=min(len(many), _ROWS_OF_WAYS), layout={"width": "17em"}
+            options=many,
+            rows=min(len(many), _ROWS_OF_WAYS),
+            tooltip=names["many"],
+            layout={"width": "17em"},
         )
         self.compare = ipywidgets.Button(
             description=names["compare"],
@@ -64,7 +67,9 @@ class CopyView:
             layout={"width": "auto"},
         )
         self.end = ipywidgets.Button(description="End here", icon="stop")
-        self.bar = ipywidgets.FloatProgress(max=1.0, layout={"width": "22em"})
+        self.bar = ipywidgets.FloatProgress(
+            max=1.0, tooltip="How much is compared", layout={"width": "22em"}
+        )
         self.table = ipywidgets.HTML()
         self.curves = ipywidgets.HTML()
         keep = [self.keep] if can_keep else []

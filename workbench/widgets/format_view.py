@@ -45,7 +45,10 @@ class FormatView:
         self.banner = ipywidgets.HTML()
         self.report = ipywidgets.HTML()
         self.chosen = ipywidgets.SelectMultiple(
-            options=formats, rows=len(formats), layout={"width": "14em"}
+            options=formats,
+            rows=len(formats),
+            tooltip="Formats to compare",
+            layout={"width": "14em"},
         )
         self.compare = ipywidgets.Button(
             description="Compare formats",
@@ -53,7 +56,9 @@ class FormatView:
             button_style="primary",
             layout={"width": "auto"},
         )
-        self.bar = ipywidgets.FloatProgress(max=1.0, layout={"width": "22em"})
+        self.bar = ipywidgets.FloatProgress(
+            max=1.0, tooltip="How much is compared", layout={"width": "22em"}
+        )
         self.text = ipywidgets.HTML()
         self.table = ipywidgets.HTML()
         self.rows = [

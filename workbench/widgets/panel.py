@@ -11,6 +11,8 @@ import time
 import ipywidgets
 import traitlets
 
+from workbench.widgets.panel_names import PanelNames
+
 _BEAT_SECONDS = 0.25
 _SECONDS_BETWEEN_DRAWINGS = 1.0
 _CLOSING_SECONDS = 2.0
@@ -61,7 +63,9 @@ class Panel(ipywidgets.VBox):
         # A wish must not fall between what is read of a run and what is shown of it.
         self._lock = threading.RLock()
         self._error_view = ipywidgets.HTML()
-        super().__init__([*children, self._error_view])
+        self._control_names = PanelNames(layout={"display": "none"})
+        super().__init__([*children, self._control_names, self._error_view])
+        self.add_class("workbench-panel")
         self.observe(self._show_error, "error")
 
     def _connect(self):

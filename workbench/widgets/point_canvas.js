@@ -11,6 +11,9 @@ const REST = 150; // milliseconds without a move before Python hears of the view
 const STEP = 1.4; // a step of the zoom
 const DEEPEST = 1e5;
 const WHITE = 0xffffffff;
+const KEYS =
+  "Arrows move, plus and minus zoom, 0 shows all; Enter takes the word in the middle, " +
+  "A selects the words in view, Escape none.";
 const RINGS = {
   word: "#d81b60", near: "#1f5fa8", asked: "#d81b60", answer: "#ef6c00", match: "#2e7d5b",
 };
@@ -72,6 +75,7 @@ class Points {
     this.field.tabIndex = 0;
     this.field.setAttribute("role", "application");
     this.field.setAttribute("aria-roledescription", "map of words");
+    this.field.setAttribute("aria-description", KEYS);
     this.canvas = element(this.field, "canvas");
     this.top = element(this.field, "canvas", "over");
     this.tip = element(this.field, "div", "tip");
@@ -85,6 +89,7 @@ class Points {
     this.count = 0;
     this.inView = new Int32Array(0);
     this.over = -1;
+    this.byKey = false; // whether keys move the map, so that its middle counts
     this.drag = null;
     this.decoder = new TextDecoder();
     const listen = (name, act, options) => this.field.addEventListener(name, act, options);
@@ -228,6 +233,7 @@ class Points {
     } else this.splat(visible, full, radius, cover);
     this.radius = radius / this.ratio;
     this.canvas.getContext("2d").putImageData(this.image, 0, 0);
+    if (this.byKey) this.aim();
     this.label();
     this.root.dataset.view = this.seen().join(" ");
     this.root.dataset.visible = visible.length;
@@ -438,6 +444,25 @@ class Points {
     return found;
   }
 
+  // Takes the point nearest to the middle of what is seen for the one that is meant.
+  aim() {
+    const way = this.way();
+    const middle = [this.canvas.width / this.ratio / 2, HEIGHT / 2];
+    let best = Infinity;
+    this.over = -1;
+    for (const i of this.inView) {
+      const [x, y] = this.at(i, way);
+      const far = Math.hypot(x - middle[0], y - middle[1]);
+      if (far < best) [best, this.over] = [far, i];
+    }
+    if (this.over >= 0) this.tellOver();
+  }
+
+  tellOver() {
+    const count = (this.over + 1).toLocaleString("en");
+    this.under.textContent = `${this.name(this.over)} · word ${count}`;
+  }
+
   press(event) {
     if (event.button || event.target.closest("button") || !this.count) return;
     this.field.setPointerCapture(event.pointerId);
@@ -450,6 +475,7 @@ class Points {
   }
 
   move(event) {
+    this.byKey = false;
     const place = this.where(event);
     const { drag } = this;
     if (!drag) return this.hover(place);
@@ -509,9 +535,8 @@ class Points {
     if (found !== this.over) {
       this.over = found;
       this.label();
-      const text = `${this.name(found)} · word ${(found + 1).toLocaleString("en")}`;
       this.tip.textContent = this.name(found);
-      this.under.textContent = text;
+      this.tellOver();
     }
     const side = place[0] > this.canvas.width / this.ratio / 2;
     this.tip.style.display = "block";
@@ -573,12 +598,23 @@ class Points {
       "=": () => this.zoom(1 / STEP),
       "-": () => this.zoom(STEP),
       0: () => this.look([]),
+      Enter: () => this.enter(),
+      a: () => this.tell(new Uint32Array(this.inView)),
       Escape: () => this.tell(new Uint32Array(0)),
     };
     if (event.target !== this.field || !acts[event.key] || event.ctrlKey) return;
+    this.byKey = true;
     acts[event.key]();
     event.preventDefault();
     event.stopPropagation();
+  }
+
+  enter() {
+    if (this.over >= 0) this.say("word", this.name(this.over));
+    else {
+      this.aim();
+      this.label();
+    }
   }
 
   say(name, value) {

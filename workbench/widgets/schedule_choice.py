@@ -38,7 +38,8 @@ class ScheduleChoice(Panel):
         super().__init__(view.rows)
         # What is wrong with an edit is told beside it.
         place = view.rows.index(view.settings) + 1
-        self.children = (*view.rows[:place], self._error_view, *view.rows[place:])
+        above, below = view.rows[:place], view.rows[place:]
+        self.children = (*above, self._error_view, *below, self._control_names)
 
     def _connect(self):
         super()._connect()

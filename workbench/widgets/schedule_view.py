@@ -107,7 +107,9 @@ class ScheduleView(CopyView):
         self.find = ipywidgets.Button(
             description="Find a learning rate", icon="search", layout=_AUTO
         )
-        self.search = ipywidgets.FloatProgress(max=1.0, layout={"width": "14em"})
+        self.search = ipywidgets.FloatProgress(
+            max=1.0, tooltip="How much is searched", layout={"width": "14em"}
+        )
         self.use_suggestion = ipywidgets.Button(icon="check", layout=_AUTO)
         self.found = ipywidgets.HTML()
         self.use_suggestion.layout.display = "none"

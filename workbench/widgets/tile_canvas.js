@@ -8,6 +8,12 @@ const LARGEST_PIXEL = 40;
 const CHOSEN = "#ff7f0e";
 const OVER = "#ffffff";
 const PATIENCE = 2000; // milliseconds to wait for an answer before asking again
+const STEPS = {
+  ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, -1], ArrowDown: [0, 1],
+};
+const HINT = "Hover for a value, click a unit for its strongest inputs.";
+const KEYS =
+  "Arrows go from unit to unit, with Shift from value to value; Enter takes a unit.";
 
 function pack(colors, i) {
   return (
@@ -55,7 +61,10 @@ class Tiles {
     const box = element(root, "div", "maps");
     this.box = box;
     this.canvas = element(box, "canvas");
-    this.canvas.setAttribute("role", "img");
+    this.canvas.tabIndex = 0;
+    this.canvas.setAttribute("role", "application");
+    this.canvas.setAttribute("aria-roledescription", "maps of units");
+    this.canvas.setAttribute("aria-description", KEYS);
     this.tip = element(box, "div", "tip");
     this.under = element(box, "div", "under");
     this.under.setAttribute("role", "status");
@@ -65,6 +74,8 @@ class Tiles {
     this.canvas.addEventListener("mousemove", (event) => this.hover(event));
     this.canvas.addEventListener("mouseleave", () => this.leave());
     this.canvas.addEventListener("click", (event) => this.click(event));
+    this.canvas.addEventListener("keydown", (event) => this.key(event));
+    this.canvas.addEventListener("blur", () => this.leave());
     this.watch = new ResizeObserver(() => this.resize());
     this.watch.observe(box);
   }
@@ -245,6 +256,16 @@ class Tiles {
   hover(event) {
     const found = this.find(event);
     if (!found) return this.leave();
+    this.see(found);
+    const edge = this.canvas.getBoundingClientRect();
+    this.tip.style.display = "block";
+    this.tip.style.left = `${event.clientX - edge.left + 14}px`;
+    this.tip.style.top = `${event.clientY - edge.top + 14}px`;
+    return undefined;
+  }
+
+  // Tells of the value at unit, row and column.
+  see(found) {
     const before = this.over;
     this.over = found;
     if (!before || before.unit !== found.unit) this.paint();
@@ -253,11 +274,6 @@ class Tiles {
     else found.text = before.text;
     found.key = key;
     this.say();
-    const edge = this.canvas.getBoundingClientRect();
-    this.tip.style.display = "block";
-    this.tip.style.left = `${event.clientX - edge.left + 14}px`;
-    this.tip.style.top = `${event.clientY - edge.top + 14}px`;
-    return undefined;
   }
 
   // Shows index and value, as the color tells it until Python answers.
@@ -307,16 +323,48 @@ class Tiles {
     const had = this.over;
     this.over = null;
     this.tip.style.display = "none";
-    this.under.textContent = "Hover for a value, click a unit for its strongest inputs.";
+    this.under.textContent = HINT;
     if (had) this.paint();
   }
 
   click(event) {
     const found = this.find(event);
-    if (!found) return;
-    this.model.set("unit", found.unit + this.model.get("first"));
+    if (found) this.take(found.unit);
+  }
+
+  take(unit) {
+    this.model.set("unit", unit + this.model.get("first"));
     this.model.save_changes();
     this.paint();
+  }
+
+  key(event) {
+    if (!this.units || event.ctrlKey || event.altKey || event.metaKey) return;
+    const step = STEPS[event.key];
+    const { over } = this;
+    if (step) this.see(over ? this.beside(over, step, event.shiftKey) : this.start());
+    else if (over && (event.key === "Enter" || event.key === " ")) this.take(over.unit);
+    else if (event.key === "Escape") this.leave();
+    else return;
+    event.preventDefault();
+    event.stopPropagation();
+  }
+
+  // Where the keys begin: in the middle of the chosen unit, or of the first.
+  start() {
+    const unit = this.model.get("unit") - this.model.get("first");
+    const isHere = this.model.get("unit") !== null && unit >= 0 && unit < this.units;
+    return { unit: isHere ? unit : 0, row: this.rows >> 1, column: this.columns >> 1 };
+  }
+
+  beside({ unit, row, column }, [right, down], isInside) {
+    const inside = (place, size) => Math.max(0, Math.min(size - 1, place));
+    if (isInside) {
+      const place = [inside(row + down, this.rows), inside(column + right, this.columns)];
+      return { unit, row: place[0], column: place[1] };
+    }
+    const next = unit + right + down * this.across;
+    return { unit: next >= 0 && next < this.units ? next : unit, row, column };
   }
 }
 
@@ -417,6 +465,8 @@ class Tree {
 
 function render({ model, el }) {
   const root = element(el, "div", "workbench-tiles");
+  // Keys are for the maps; JupyterLab would move between cells.
+  root.dataset.lmSuppressShortcuts = "true";
   const tree = new Tree(model, root);
   const tiles = new Tiles(model, root);
   const changes = {
