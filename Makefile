@@ -40,8 +40,10 @@ format: $(VENV)/.test$(GPU)
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-# Runs the notebooks and stores their outputs; NB=notebooks/05*.ipynb for one.
+# Makes exercises and solutions from notebooks/exercises, runs the notebooks and
+# stores their outputs; NB=notebooks/05*.ipynb for one.
 notebooks: $(VENV)/.test$(GPU)
+	$(BIN)/python tests/make_exercises.py
 	$(BIN)/python tests/store_outputs.py $(NB)
 
 # Pages of the notebooks with their stored outputs: build/book/index.html.

@@ -42,6 +42,7 @@ def store(path):
 def main(arguments):
     """Stores the named notebooks, or all."""
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    os.environ["WORKBENCH_PROGRESS"] = os.devnull  # nobody has done anything yet
     paths = [pathlib.Path(name).resolve() for name in arguments]
     for path in paths or sorted((ROOT / "notebooks").rglob("*.ipynb")):
         start = time.perf_counter()

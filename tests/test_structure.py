@@ -31,6 +31,7 @@ LAYERS = (
     ("plots",),
     ("training", "experiments"),
     ("widgets",),
+    ("course",),
     ("__main__",),
 )
 TOPICS = set(LAYERS[1])
@@ -223,9 +224,16 @@ def test_notebook_follows_the_template(path):
     assert goals.count("\n- ") == 3
 
 
+def parts_of(path):
+    """The cells up to the exercises, and those from there on."""
+    cells = nbformat.read(path, 4).cells
+    start = [c.source.startswith("## Exercises") for c in cells].index(True)
+    return cells[:start], cells[start:]
+
+
 @pytest.mark.parametrize("path", NOTEBOOKS[1:], ids=relative)
 def test_notebook_cells_are_short_and_checked(path):
-    sources = [cell.source for cell in cells_of(path, "code")]
+    sources = [c.source for c in parts_of(path)[0] if c.cell_type == "code"]
     lengths = [len(source.splitlines()) for source in sources]
     assert 15 <= len(sources) <= 30
     assert max(lengths) <= 25
@@ -237,10 +245,14 @@ def test_notebook_cells_are_short_and_checked(path):
 
 @pytest.mark.parametrize("path", NOTEBOOKS[1:], ids=relative)
 def test_exercises_predict_change_explain_and_have_solutions(path):
-    last = cells_of(path, "markdown")[-1].source
-    assert all(word in last for word in ("**Predict", "**Change", "**Explain"))
-    assert f"solutions/{path.name}" in last
+    section = parts_of(path)[1]
+    text = "\n".join(cell.source for cell in section if cell.cell_type == "markdown")
+    assert all(f"{kind}" in text for kind in ("Predict", "Change", "Explain"))
+    assert f"solutions/{path.name}" in text
     assert (path.parent / "solutions" / path.name) in SOLUTIONS
+    answers = [cell.source for cell in section if cell.cell_type == "code"]
+    assert len(answers) <= 7
+    assert all(len(source.splitlines()) <= 25 for source in answers)
 
 
 @pytest.mark.parametrize("path", [*NOTEBOOKS, *SOLUTIONS], ids=relative)

@@ -1,0 +1,92 @@
+"""Limits for code that may never end: of time, and of what it prints."""
+
+import _thread
+import contextlib
+import signal
+import sys
+import threading
+
+_AGAIN = 2.0  # seconds; an interrupt may be caught, so it is sent again
+
+
+class TimeIsUp(Exception):  # noqa: N818, reads as what happened
+    """The code inside `time_limit` was stopped, or went on beyond its time."""
+
+
+def _interrupt_main():
+    if hasattr(signal, "pthread_kill"):  # wakes a sleep, too; not on Windows
+        signal.pthread_kill(threading.main_thread().ident, signal.SIGINT)
+    else:
+        _thread.interrupt_main()
+
+
+@contextlib.contextmanager
+def time_limit(seconds):
+    """Interrupts the block when its time is up, as the stop button would.
+
+    Works in the main thread, where notebooks run their cells; in other threads there
+    is no limit. A call into TensorFlow is interrupted when it comes back to Python.
+
+    Args:
+        seconds: float > 0.
+
+    Raises:
+        TimeIsUp: If the block took longer.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    finished, expired, lock = threading.Event(), threading.Event(), threading.Lock()
+
+    def watch():
+        wait = seconds
+        while not finished.wait(wait):
+            with lock:  # no interrupt after the block has ended
+                if not finished.is_set():
+                    expired.set()
+                    _interrupt_main()
+            wait = _AGAIN
+
+    watcher = threading.Thread(target=watch, daemon=True)
+    watcher.start()
+    try:
+        try:
+            yield
+        finally:
+            with lock:
+                finished.set()
+            watcher.join()
+    except KeyboardInterrupt:
+        if not expired.is_set():  # it was the reader who pressed stop
+            raise
+    if expired.is_set():
+        raise TimeIsUp
+
+
+class _Shortened:
+    """A text stream that passes on so many characters, and drops the rest."""
+
+    def __init__(self, stream, limit):
+        self.stream, self.left = stream, limit
+
+    def __getattr__(self, name):
+        return getattr(self.stream, name)
+
+    def write(self, text):
+        if self.left > 0:
+            self.stream.write(text[: self.left])
+            self.left -= len(text)
+            if self.left <= 0:
+                self.stream.write("\n… and more, which is not shown\n")
+        return len(text)
+
+
+@contextlib.contextmanager
+def print_limit(characters):
+    """Passes on what the block prints, up to so many characters.
+
+    Args:
+        characters: int >= 1.
+    """
+    with contextlib.redirect_stdout(_Shortened(sys.stdout, characters)):
+        yield
