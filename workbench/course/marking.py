@@ -9,6 +9,7 @@ import traceback
 from workbench.course import checks
 from workbench.course.limits import TimeIsUp, print_limit, time_limit
 from workbench.course.verdicts import Verdict, Wrong
+from workbench.logs import quiet
 
 _LONGEST_MESSAGE = 300
 _LONGEST_PRINT = 20_000
@@ -41,9 +42,9 @@ class Exercises:
                 f"`seconds` must be > 0 (seconds). Received: seconds={seconds}"
             )
         self.notebook, self.seconds = notebook, seconds
-        module = importlib.import_module(
-            f"{checks.__name__}.{notebook.partition('_')[2]}"
-        )
+        with quiet():  # TensorFlow comes with it, if this is the first cell to run
+            name = notebook.partition("_")[2]
+            module = importlib.import_module(f"{checks.__name__}.{name}")
         found = {re.fullmatch(r"exercise_(\d+)", name): name for name in vars(module)}
         self.checks = {
             int(match[1]): getattr(module, name)
@@ -116,7 +117,8 @@ def _names_of(check):
 
 
 def _asked_for(names):
-    listed = " and ".join(f"`{name}`" for name in names)
+    *first, last = (f"`{name}`" for name in names)
+    listed = f"{', '.join(first)} and {last}" if first else last
     return f"Give {listed} a value in place of the three dots."
 
 

@@ -17,7 +17,7 @@ class Wrong(Exception):  # noqa: N818, it is no error but an answer to an answer
     """Raised by a check: what is wrong with an answer, never what would be right."""
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, repr=False)
 class Verdict(Report):
     """What is said to one answer.
 
@@ -34,6 +34,9 @@ class Verdict(Report):
     text: str = ""
     line: str = ""
     note: str = ""
+
+    def __repr__(self):
+        return str(self)
 
     @property
     def is_right(self):

@@ -69,8 +69,8 @@ def exercise_2(my_clip):
 
 def _judge_arrow(before, after):
     length, size = np.linalg.norm(after), np.linalg.norm(before)
-    arrows = f"({', '.join(f'{part:.2g}' for part in before)}) became "
-    arrows += f"({', '.join(f'{part:.2g}' for part in after)})"
+    arrows = f"({', '.join(f'{part:.3g}' for part in before)}) became "
+    arrows += f"({', '.join(f'{part:.3g}' for part in after)})"
     if not np.isfinite(length):
         raise Wrong(f"{arrows}: that is not finite any more.")
     if size > 0 and before @ after < 0.9999 * size * length:
