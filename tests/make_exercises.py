@@ -161,6 +161,17 @@ def title_of(notebook):
     return first.removeprefix("# ").partition(":")[0]
 
 
+def _before_exercises(notebook):
+    cells = []
+    for cell in notebook.cells:
+        text, heading, _ = cell.source.partition("## Exercises")
+        cell.source = text.strip("\n") if heading else text
+        cells += [cell] if cell.source else []
+        if heading:
+            return cells
+    raise ValueError("a notebook must have the heading ## Exercises")
+
+
 def made(source):
     """Makes both notebooks, without writing them.
 
@@ -175,13 +186,10 @@ def made(source):
     student = SOURCES.parent / f"{source.name}.ipynb"
     solutions = SOURCES.parent / "solutions" / student.name
     notebook = nbformat.read(student, 4)
-    start = next(
-        i for i, c in enumerate(notebook.cells) if c.source.startswith("## Exercises")
-    )
-    title = title_of(notebook)
+    title, before = title_of(notebook), _before_exercises(notebook)
     result = {}
-    for path, before, cells in (
-        (student, notebook.cells[:start], student_cells(source)),
+    for path, kept, cells in (
+        (student, before, student_cells(source)),
         (solutions, [], solution_cells(source, title)),
     ):
         notebook = nbformat.read(path if path.exists() else student, 4)
@@ -190,7 +198,7 @@ def made(source):
             if cell.cell_type == "code" and cell.source in stored:
                 cell.outputs = stored[cell.source].outputs
                 cell.execution_count = stored[cell.source].execution_count
-        notebook.cells = before + cells
+        notebook.cells = kept + cells
         result[path] = notebook
     return result
 

@@ -227,7 +227,7 @@ def test_notebook_follows_the_template(path):
 def parts_of(path):
     """The cells up to the exercises, and those from there on."""
     cells = nbformat.read(path, 4).cells
-    start = [c.source.startswith("## Exercises") for c in cells].index(True)
+    start = ["## Exercises" in c.source for c in cells].index(True)
     return cells[:start], cells[start:]
 
 

@@ -1,6 +1,7 @@
 """What a check says to an answer."""
 
 import dataclasses
+import re
 
 from workbench.reports import Code, Heading, Note, Report
 
@@ -42,6 +43,10 @@ class Verdict(Report):
     def is_right(self):
         """Whether the answer was accepted."""
         return self.state == "right"
+
+    def _repr_html_(self):
+        # The text is escaped by now, and what stands in backticks is code.
+        return re.sub(r"`([^`\n]+)`", r"<code>\1</code>", super()._repr_html_())
 
     def blocks(self):
         """Returns heading, text, line and note as blocks of a report."""
