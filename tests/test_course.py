@@ -22,7 +22,7 @@ from workbench.course.checks import NOTEBOOKS
 from workbench.course.limits import TimeIsUp, time_limit
 from workbench.course.progress import passed, progress_file, remember
 
-NAME = NOTEBOOKS[0]
+NAME = "04_clipping"
 
 
 def double(twice, *, three=3):

@@ -301,7 +301,7 @@ def count_gpus():
 
 
 # %% 4. Diagnose: a GPU that is not there [markdown]
-# A training script places its work on `/GPU:9`. Run the cell: no error, no warning. Where was it computed, and why does nobody say so?
+# A training script places its work on `/GPU:9`. Run the cell: no error, no warning. Where was it computed (`total.device`), and why does nobody say so?
 #
 # - **a** TensorFlow waits for the GPU and computes when it is free.
 # - **b** TensorFlow puts an operation elsewhere when its device is not there, and says nothing.
@@ -326,7 +326,7 @@ def place(name):
 
 with tf.device(place("/GPU:9")):
     total = tf.reduce_sum(tf.ones(64))
-print("asked for /GPU:9, computed on", total.device.rpartition("device:")[2])
+print("asked for /GPU:9, and computed there:", total.device.endswith("GPU:9"))
 
 # %% answer
 cause = "b"  # a letter in quotes
@@ -341,7 +341,7 @@ def place(name):
 
 with tf.device(place("/CPU:0")):
     total = tf.reduce_sum(tf.ones(64))
-print("asked for /CPU:0, computed on", total.device.rpartition("device:")[2])
+print("asked for /CPU:0, and computed there:", total.device.endswith("CPU:0"))
 
 # %% why [markdown]
 # "Soft placement" is on by default: an operation whose device is not there runs on another one that can do it. A script made for a GPU then runs on a machine without one, slowly, and its author looks for the fault in the model. `tf.config.set_soft_device_placement(False)` makes TensorFlow refuse; a line at the start that looks whether the device is there says it more plainly.

@@ -34,6 +34,29 @@ def number(name, value, unit=""):
     raise Wrong(f"`{name}` must be {what}. Received: {name}={_shown(value)}")
 
 
+def integers(name, value, what="whole numbers"):
+    """Takes an answer as a list of whole numbers.
+
+    Args:
+        name: str, the name that the reader gave the list to.
+        value: What they gave: a list, a tuple or an array with one axis.
+        what: str, what is listed, for the message.
+
+    Returns:
+        List of int.
+
+    Raises:
+        Wrong: If it is anything else.
+    """
+    value = value.numpy() if hasattr(value, "numpy") else value
+    value = value.tolist() if hasattr(value, "tolist") else value
+    if not isinstance(value, (list, tuple)) or not all(
+        isinstance(part, numbers.Integral) for part in value
+    ):
+        raise Wrong(f"`{name}` must be a list of {what}. Received: {_shown(value)}")
+    return [int(part) for part in value]
+
+
 def function(name, value):
     """Takes an answer as a function.
 

@@ -73,7 +73,7 @@ def forget(notebook):
         file.writelines(line for line in lines if not line.startswith(start))
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, repr=False)
 class Progress(Report):
     """What the reader has done.
 
@@ -84,6 +84,9 @@ class Progress(Report):
 
     done: dict
     exercises: dict
+
+    def __repr__(self):
+        return str(self)
 
     def blocks(self):
         """Returns one table: notebook, how many are done, and which are open."""
