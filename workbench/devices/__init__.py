@@ -3,6 +3,7 @@
 Importing this does not load TensorFlow; only what has to ask it does so.
 """
 
+from workbench.devices.clusters import ClusterReport, WorkerDevices, detect_cluster
 from workbench.devices.detection import detect_devices
 from workbench.devices.doctor import (
     Diagnosis,
@@ -12,6 +13,8 @@ from workbench.devices.doctor import (
     load_machine,
     read_machine,
 )
+from workbench.devices.joining import Cluster, read_cluster, wait_for_workers
+from workbench.devices.launching import WorkerError, launch_workers
 from workbench.devices.load import GpuLoad, Load, measure_load
 from workbench.devices.memory import grow_memory, limit_memory
 from workbench.devices.preflighting import Concern, Preflight, preflight
@@ -22,9 +25,11 @@ from workbench.devices.records import (
     MemorySetting,
     Source,
 )
-from workbench.devices.strategies import strategy
+from workbench.devices.strategies import multi_worker_strategy, strategy
 
 __all__ = [
+    "Cluster",
+    "ClusterReport",
     "Concern",
     "Cpu",
     "DeviceReport",
@@ -37,13 +42,20 @@ __all__ = [
     "MemorySetting",
     "Preflight",
     "Source",
+    "WorkerDevices",
+    "WorkerError",
+    "detect_cluster",
     "detect_devices",
     "diagnose",
     "grow_memory",
+    "launch_workers",
     "limit_memory",
     "load_machine",
     "measure_load",
+    "multi_worker_strategy",
     "preflight",
+    "read_cluster",
     "read_machine",
     "strategy",
+    "wait_for_workers",
 ]

@@ -56,7 +56,7 @@ _STRATEGIES = {
         "`fit` and `evaluate` under MultiWorkerMirroredStrategy",
         "Keras 3 raises an error about `PerReplica` (keras issue 20585); `predict` and "
         "a loop of one's own work.",
-        "train with MirroredStrategy on one machine, or write the loop.",
+        "take `devices.multi_worker_strategy()`, under which both work.",
         fails=True,
     ),
     "ParameterServerStrategyV2": Concern(
@@ -119,7 +119,7 @@ def preflight(model, data=None, *, batch_size=32, strategy=None):
         found += _about_compiling(model)
         found += _about_optimizers(model)
         found += _about_layers(keras, model)
-        found += _about_rows(data, batch_size, number)
+        found += _about_rows(data, batch_size, number, type(chosen).__name__)
     return Preflight(sorted(found, key=lambda concern: not concern.fails))
 
 
@@ -241,14 +241,18 @@ def _names(names):
     return ", ".join(names[:3]) + more
 
 
-def _about_rows(data, batch_size, replicas):
+def _about_rows(data, batch_size, replicas, strategy):
     rows, size = _count(data, batch_size)
     if size is not None and size < replicas:
+        refused = strategy == "MultiWorkerStrategy"
         yield Concern(
             "fewer-rows-than-replicas",
             f"batches of {size} rows for {replicas} replicas",
-            "Some replicas get no row, and training goes on with wrong means.",
+            "`fit` and `evaluate` raise an error before the first step."
+            if refused
+            else "Some replicas get no row, and training goes on with wrong means.",
             f"take batches of at least {replicas} rows.",
+            fails=refused,
         )
         return
     if size is not None and size % replicas:

@@ -1,4 +1,6 @@
-"""The distribution strategy that fits a machine."""
+"""The distribution strategy that fits a machine, or several."""
+
+from workbench.devices.joining import wait_for_workers
 
 
 def strategy(devices=None):
@@ -35,6 +37,38 @@ def strategy(devices=None):
         if len(names) == 1:
             return tf.distribute.OneDeviceStrategy(names[0])
     return tf.distribute.MirroredStrategy(names)
+
+
+def multi_worker_strategy(*, seconds=15.0):
+    """Gives the strategy for one model on several machines, named in `TF_CONFIG`.
+
+    First the workers find one another, so that a wrong list, a taken port and a
+    missing worker are errors; TensorFlow would wait without an end. Then it is
+    TensorFlow's `MultiWorkerMirroredStrategy`, mended so that Keras 3's `fit` and
+    `evaluate` work. Call it before anything else of TensorFlow, on each worker; build
+    and compile the model in its `scope()`. Give all workers the same seed
+    (`keras.utils.set_random_seed`) and the same arrays: each takes its share of every
+    batch, and `fit` shuffles by the seed.
+
+    Args:
+        seconds: float, seconds to wait for the other workers.
+
+    Returns:
+        `tf.distribute.MultiWorkerMirroredStrategy`.
+
+    Raises:
+        OSError: If another program listens at this worker's port.
+        TimeoutError: If a worker is missing or cannot be reached; it is named.
+        ValueError: If `TF_CONFIG` does not name workers.
+
+    Source:
+        https://www.tensorflow.org/guide/distributed_training and
+        https://github.com/keras-team/keras/issues/20585
+    """
+    wait_for_workers(seconds=seconds)
+    from workbench.devices import multi_worker  # noqa: PLC0415, it loads TensorFlow
+
+    return multi_worker.MultiWorkerStrategy()
 
 
 def _short(name):

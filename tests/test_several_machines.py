@@ -1,0 +1,293 @@
+"""Tests of several workers, as processes on this machine that meet over its network."""
+
+import concurrent.futures
+import contextlib
+import json
+import pathlib
+import socket
+import sys
+import threading
+
+import numpy as np
+import psutil
+import pytest
+
+from tests import worker
+from workbench import devices
+
+MEET = "from workbench import devices; print(devices.wait_for_workers(seconds=60))"
+SCRIPT = pathlib.Path(worker.__file__)
+
+
+def launch(task, folder, workers=2, **arguments):
+    """What each worker printed last, as JSON."""
+    command = [sys.executable, str(SCRIPT), task, str(folder)]
+    outputs = devices.launch_workers(command, workers, seconds=60, **arguments)
+    return [json.loads(output.splitlines()[-1]) for output in outputs]
+
+
+@pytest.fixture(scope="module")
+def alone():
+    """What one process gives, for each kind of model."""
+    return {kind: worker.train(worker.build(kind)) for kind in worker.KINDS}
+
+
+@pytest.fixture(scope="module")
+def two(tmp_path_factory):
+    """Folder and words of two workers, who share the seconds of their start."""
+    folder = tmp_path_factory.mktemp("two")
+    return folder, launch("compare", folder)
+
+
+def assert_as_alone(alone, file, number):
+    """Compares weights, then histories and results."""
+    together = list(np.load(file).values())
+    assert len(together) == number
+    for one, several in zip(alone[:number], together, strict=True):
+        np.testing.assert_allclose(several, one, rtol=0, atol=1e-5)
+
+
+@pytest.mark.parametrize("kind", worker.KINDS)
+def test_two_workers_train_as_one(alone, two, kind):
+    """Histories with held-out data, evaluate, predict and weights, over 50 steps."""
+    folder, _ = two
+    assert_as_alone(alone[kind], folder / f"{kind}.npz", 10)
+
+
+def test_four_workers_train_as_one(alone, tmp_path):
+    launch("only_fit", tmp_path, 4)
+    assert_as_alone(alone["sequential"], tmp_path / "sequential.npz", 6)
+
+
+def test_plain_keras_fails_which_the_mend_is_for(two):
+    """When this fails, Keras or TensorFlow has been mended.
+
+    Then `MultiWorkerStrategy.reduce` can go, and `multi_worker_strategy` may return
+    `tf.distribute.MultiWorkerMirroredStrategy()`: see Keras issue 20585.
+    """
+    for found in two[1]:
+        for call in ("plain fit", "plain evaluate"):
+            assert found[call] is not None, f"{call} works: the mend can go"
+            assert "PerReplica" in found[call]
+
+
+def test_fewer_rows_than_replicas_are_an_error_on_all_workers(two):
+    for found in two[1]:
+        assert found["few rows"] == (
+            "ValueError: `batch_size` must be >= 2 (rows), one for each replica, also "
+            "of `validation_data`. Received: a batch of 1"
+        )
+
+
+def test_preflight_knows_the_strategy_and_the_plain_one(two):
+    for found in two[1]:
+        assert found["foretold"] == [["fewer-rows-than-replicas", True]]
+        assert found["foretold plain"] == [["multi-worker", True]]
+
+
+# The workers find one another.
+
+
+def free_address():
+    with socket.socket() as one:
+        one.bind(("127.0.0.1", 0))
+        return f"127.0.0.1:{one.getsockname()[1]}"
+
+
+def meet(lists, seconds):
+    """What each of some workers gets, each with its own list of all."""
+
+    def wait(index):
+        cluster = devices.Cluster(tuple(lists[index]), index)
+        try:
+            return devices.wait_for_workers(cluster, seconds=seconds)
+        except OSError as error:
+            return str(error)
+
+    with concurrent.futures.ThreadPoolExecutor(len(lists)) as pool:
+        return list(pool.map(wait, range(len(lists))))
+
+
+def test_workers_meet():
+    workers = [free_address() for _ in range(4)]
+    found = meet([workers] * 4, seconds=60)
+    assert [cluster.index for cluster in found] == [0, 1, 2, 3]
+    assert f"1      {workers[1]}  this process" in str(found[1])
+
+
+def test_a_missing_worker_is_named_by_all():
+    workers = [free_address() for _ in range(3)]
+    chief, other = meet([workers] * 2, seconds=1)
+    missing = f"Worker 2 ({workers[2]}) has not come. Waited 1 seconds. Start all"
+    assert chief.startswith(missing)
+    assert other.startswith(missing)
+    assert other.endswith(f"Received: workers={tuple(workers)}, index=1")
+
+
+def test_a_missing_chief_is_named():
+    workers = (free_address(), free_address())
+    cluster = devices.Cluster(workers, 1)
+    with pytest.raises(TimeoutError, match=r"The chief, worker 0 \(.*, does not answ"):
+        devices.wait_for_workers(cluster, seconds=0.3)
+
+
+@pytest.mark.parametrize("host", ["no-such-host.invalid", "192.0.2.1"])
+@pytest.mark.parametrize("wrong", [0, 1])
+def test_a_wrong_address_is_named(host, wrong):
+    workers = [free_address(), free_address()]
+    workers[wrong] = f"{host}:{workers[wrong].rpartition(':')[2]}"
+    found = meet([workers] * 2, seconds=1)
+    named = f"({workers[wrong]})"
+    assert named in found[1]
+    assert found[0].startswith("Worker 1 (")
+    if wrong:
+        for each in found:
+            assert "called, but does not answer at its address" in each
+
+
+def test_another_list_is_named():
+    workers = [free_address() for _ in range(3)]
+    found = meet([workers[:2], [*workers[:2], workers[2]]], seconds=2)
+    for each in found:
+        assert f"Worker 1 ({workers[1]}) has another list of workers" in each
+
+
+def test_a_taken_port_is_an_error_at_once():
+    address = free_address()
+    with socket.create_server(("127.0.0.1", int(address.split(":")[1]))):
+        cluster = devices.Cluster((address, free_address()), 0)
+        with pytest.raises(OSError, match=r"and another program listens there\. End"):
+            devices.wait_for_workers(cluster, seconds=60)
+
+
+def test_another_program_at_the_chiefs_address_is_none():
+    address = free_address()
+    with socket.create_server(("127.0.0.1", int(address.split(":")[1]))) as server:
+
+        def answer():
+            with server.accept()[0] as call:
+                call.sendall(b"HTTP/1.1 400 Bad Request\r\n\r\n")
+
+        thread = threading.Thread(target=answer)
+        thread.start()
+        cluster = devices.Cluster((address, free_address()), 1)
+        with pytest.raises(TimeoutError, match="is another program than a worker"):
+            devices.wait_for_workers(cluster, seconds=0.5)
+        thread.join()
+
+
+def config(**changes):
+    whole = {
+        "cluster": {"worker": ["a:1", "b:2"]},
+        "task": {"type": "worker", "index": 1},
+    }
+    return json.dumps(whole | changes)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("", "`TF_CONFIG` must be set on each worker, such as to {"),
+        ("{", "`TF_CONFIG` must be JSON"),
+        ("[]", "`TF_CONFIG` must be JSON"),
+        (config(task={"type": "worker", "index": 2}), "name this process among them"),
+        (config(task={"type": "worker", "index": -1}), "name this process among them"),
+        (config(task={"type": "ps", "index": 0}), "name this process among them"),
+        (config(cluster={"worker": ["a:1", "b:2"], "ps": ["c:3"]}), "alone"),
+        (config(cluster={"worker": ["a:1", "a:1"]}), "an address of its own"),
+        (config(cluster={"worker": ["a:1", "b"]}), 'must name workers as "host:port"'),
+        (config(cluster={"worker": ["a:1", "b:0"]}), "with a port from 1 to 65535"),
+    ],
+)
+def test_the_list_of_workers_is_checked(text, message):
+    with pytest.raises(ValueError, match=message) as caught:
+        devices.read_cluster(text)
+    assert "Received: " in str(caught.value)
+
+
+def test_a_chief_counts_before_the_workers():
+    jobs = {"chief": ["[::1]:3"], "worker": ["a:1", "b:2"]}
+    found = devices.read_cluster(config(cluster=jobs))
+    assert found == devices.Cluster(("[::1]:3", "a:1", "b:2"), 2)
+
+
+# The launcher.
+
+
+def run_workers(code, *arguments, **options):
+    command = [sys.executable, "-c", code, *map(str, arguments)]
+    return devices.launch_workers(command, **options)
+
+
+def test_launched_workers_meet():
+    outputs = run_workers(MEET, workers=3)
+    assert [output.count("this process") for output in outputs] == [1, 1, 1]
+
+
+# The worker is deaf to SIGTERM, has a child, and lives until it is killed.
+DEAF = """
+import json, os, pathlib, signal, subprocess, sys, time
+from workbench.devices import read_cluster
+signal.signal(signal.SIGTERM, signal.SIG_IGN)
+child = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"])
+folder, index = pathlib.Path(sys.argv[1]), read_cluster().index
+(folder / f"{index}.part").write_text(f"{os.getpid()} {child.pid}")
+(folder / f"{index}.part").rename(folder / f"{index}")
+print("begun", flush=True)
+while len(list(folder.glob("?"))) < 3:
+    time.sleep(0.05)
+if index == 1:
+    sys.stderr.write("out of memory, say")
+    sys.stderr.flush()
+    os.kill(os.getpid(), signal.SIGKILL)
+time.sleep(600)
+"""
+
+
+def test_a_killed_worker_is_reported_and_leaves_no_process(tmp_path):
+    with pytest.raises(devices.WorkerError, match="Worker 1 of 3 was kil") as caught:
+        run_workers(DEAF, tmp_path, workers=3, seconds=600)
+    error = caught.value
+    assert (error.index, error.returncode) == (1, -9)
+    assert error.outputs == ("begun\n",) * 3
+    assert "was killed by SIGKILL after" in str(error)
+    assert str(error).endswith("out of memory, say")
+    pids = " ".join(path.read_text() for path in tmp_path.glob("?")).split()
+    assert len(pids) == 6
+    for pid in map(int, pids):
+        # A child of a worker may wait, dead, for the system to collect it.
+        with contextlib.suppress(psutil.NoSuchProcess):
+            psutil.Process(pid).wait(60)
+
+
+def test_a_worker_that_never_joins_is_reported():
+    code = (
+        "import time; from workbench import devices\n"
+        "if devices.read_cluster().index == 1: time.sleep(600)\n"
+        "devices.wait_for_workers(seconds=600)"
+    )
+    with pytest.raises(devices.WorkerError, match="had not joined after 1 s") as caught:
+        run_workers(code, seconds=1)
+    assert (caught.value.index, caught.value.returncode) == (1, None)
+
+
+def test_all_begin_anew_after_a_loss(tmp_path):
+    code = (
+        "import pathlib, sys; from workbench import devices\n"
+        "index = devices.wait_for_workers(seconds=60).index\n"
+        "mark = pathlib.Path(sys.argv[1]) / 'mark'\n"
+        "if index == 1 and not mark.exists(): mark.touch(); sys.exit(3)\n"
+        "print(index)"
+    )
+    with pytest.raises(
+        devices.WorkerError, match="Worker 1 of 2 failed with exit code 3"
+    ):
+        run_workers(code, tmp_path)
+    (tmp_path / "mark").unlink()
+    assert run_workers(code, tmp_path, restarts=1) == ("0\n", "1\n")
+
+
+@pytest.mark.parametrize("arguments", [{"workers": 0}, {"restarts": -1}])
+def test_the_launcher_checks_its_arguments(arguments):
+    with pytest.raises(ValueError, match="`workers` must be >= 1 and `restarts` >= 0"):
+        run_workers("", **arguments)
