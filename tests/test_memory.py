@@ -2,14 +2,24 @@
 
 import os
 import re
+import sys
 import time
 
+import cloudpickle
 import numpy as np
 import pytest
 
 from workbench.experiments.memory import MemoryCosts, measure_memory
 
 UNIT = 40_000_000  # above what the allocator of C keeps for later
+
+
+@pytest.fixture(autouse=True)
+def by_value():
+    """As functions of a notebook are: to import this file would import Keras."""
+    cloudpickle.register_pickle_by_value(sys.modules[__name__])
+    yield
+    cloudpickle.unregister_pickle_by_value(sys.modules[__name__])
 
 
 def one():

@@ -16,6 +16,8 @@ import psutil
 
 from workbench.reports import Note, Report, Table
 
+# A fork has all modules already; elsewhere each process imports them anew.
+_METHOD = "fork" if sys.platform == "linux" else "spawn"
 _PAUSE = 0.001  # seconds between two looks
 
 
@@ -70,6 +72,8 @@ def measure_memory(ways, *, unit, prepare=None):
         task = pathlib.Path(folder, "task")
         task.write_bytes(cloudpickle.dumps(packed))
         code = f"from workbench.experiments import memory; memory.main({str(task)!r})"
+        if _METHOD == "fork":  # by its path, since the package would import Keras
+            code = f"import runpy; runpy.run_path({__file__!r})['main']({str(task)!r})"
         run = subprocess.run(  # noqa: S603, this file itself
             [sys.executable, "-W", "ignore", "-c", code],
             capture_output=True,
@@ -94,10 +98,8 @@ def measure_memory(ways, *, unit, prepare=None):
 def main(task):
     """Measures what `measure_memory` wrote down, and prints the bytes as JSON."""
     packed = cloudpickle.loads(pathlib.Path(task).read_bytes())
-    # A fork has all modules already; elsewhere each process imports them anew.
-    method = "fork" if sys.platform == "linux" else "spawn"
-    context = multiprocessing.get_context(method)
-    for pickled in packed.values() if method == "fork" else ():
+    context = multiprocessing.get_context(_METHOD)
+    for pickled in packed.values() if _METHOD == "fork" else ():
         cloudpickle.loads(pickled)  # imports what they need, and starts nothing
     measured = {name: _watch(context, pickled) for name, pickled in packed.items()}
     sys.stdout.write(f"\n{json.dumps(measured)}\n")
