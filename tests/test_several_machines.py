@@ -11,9 +11,10 @@ import threading
 import numpy as np
 import psutil
 import pytest
+import tensorflow as tf
 
 from tests import worker
-from workbench import devices
+from workbench import checkpoints, devices
 
 MEET = "from workbench import devices; print(devices.wait_for_workers(seconds=60))"
 SCRIPT = pathlib.Path(worker.__file__)
@@ -34,9 +35,12 @@ def alone():
 
 @pytest.fixture(scope="module")
 def two(tmp_path_factory):
-    """Folder and words of two workers, who share the seconds of their start."""
+    """Folder and words of two workers, of which the second is killed in the end."""
     folder = tmp_path_factory.mktemp("two")
-    return folder, launch("compare", folder)
+    with pytest.raises(devices.WorkerError) as caught:
+        launch("compare", folder)
+    assert (caught.value.index, caught.value.returncode) == (1, -9)
+    return folder, [json.loads(output) for output in caught.value.outputs]
 
 
 def assert_as_alone(alone, file, number):
@@ -83,6 +87,25 @@ def test_preflight_knows_the_strategy_and_the_plain_one(two):
     for found in two[1]:
         assert found["foretold"] == [["fewer-rows-than-replicas", True]]
         assert found["foretold plain"] == [["multi-worker", True]]
+
+
+def test_workers_share_each_batch_of_an_exact_run(two):
+    _, (first, second) = two
+    together = [a + b for a, b in zip(first["rows"], second["rows"], strict=True)]
+    assert together == worker.rows_of_steps(tf.distribute.get_strategy())
+
+
+def test_workers_go_on_to_the_same_bits_after_one_was_killed(two):
+    """It was killed at step 33 and has lost a checkpoint that the other has."""
+    folder, whole = two
+    resumed = launch("go_on", folder)
+    for one, other in zip(resumed, whole, strict=True):
+        assert one.pop("newest") in (25, 30)
+        assert one == other["resumable"]
+    assert resumed[0] == resumed[1]
+    for worker_folder in (folder / "cut").iterdir():
+        found = checkpoints.list_checkpoints(worker_folder)
+        assert [each.steps for each in found] == [40, 45, 50]
 
 
 # The workers find one another.

@@ -8,6 +8,7 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
+from tensorflow.python.eager import context
 
 from workbench import clipping, devices
 from workbench.devices import preflighting
@@ -158,6 +159,34 @@ def test_a_dataset_knows_its_batch():
 def test_strategies_that_keras_does_not_know(strategy, code, fails):
     first = devices.preflight(make_model(), strategy=strategy)[0]
     assert (first.code, first.fails) == (code, fails)
+
+
+class MultiWorkerStrategy(Pretended):
+    cluster_resolver = None
+
+
+def test_what_differs_on_several_workers_is_foretold():
+    data = tf.data.Dataset.from_tensor_slices((X, Y)).batch(32)
+    options = tf.data.Options()
+    policies = tf.data.experimental.AutoShardPolicy
+    options.experimental_distribute.auto_shard_policy = policies.DATA
+    several = {"strategy": MultiWorkerStrategy()}
+
+    def foretold(*data, **arguments):
+        found = devices.preflight(make_model(), *data, **several, **arguments)
+        return [each.code for each in found if each.code != "outside-scope"]
+
+    seed = context.global_seed()
+    try:
+        keras.utils.set_random_seed(0)
+        assert foretold((X, Y)) == []
+        assert foretold(data) == ["auto-shard"]
+        assert foretold(data.with_options(options)) == []
+        assert foretold((X, Y), batch_size=1) == ["fewer-rows-than-replicas"]
+        context.set_global_seed(None)
+        assert foretold((X, Y)) == ["no-seed"]
+    finally:
+        context.set_global_seed(seed)
 
 
 def test_the_names_of_strategies_are_tensorflows():

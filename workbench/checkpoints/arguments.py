@@ -3,10 +3,15 @@
 import keras
 import tensorflow as tf
 
+from workbench.checkpoints import workers
 from workbench.checkpoints.feeding import ArrayFeed, IndexedFeed
 from workbench.checkpoints.order import check_seed
 from workbench.checkpoints.pipeline import PipelineFeed
 
+_MIRRORED = (
+    tf.distribute.MirroredStrategy,
+    tf.distribute.MultiWorkerMirroredStrategy,
+)
 _RESERVED = ("x", "y", "sample_weight", "initial_epoch", "validation_split")
 
 
@@ -19,12 +24,16 @@ def check_arguments(model, epochs, save_every, keep, on_error, others):
         )
     strategy = model.distribute_strategy
     several = strategy.num_replicas_in_sync > 1
-    mirrored = isinstance(strategy, tf.distribute.MirroredStrategy)
-    if model.optimizer is None or (several and not mirrored):
+    if model.optimizer is None or (several and not isinstance(strategy, _MIRRORED)):
         raise ValueError(
-            "`model` must have an optimizer, and live on one device or under a "
-            f"MirroredStrategy. Received: optimizer={model.optimizer}, a model under "
-            f"{type(strategy).__name__}"
+            "`model` must have an optimizer, and live on one device, under a "
+            "MirroredStrategy or under `devices.multi_worker_strategy()`. Received: "
+            f"optimizer={model.optimizer}, a model under {type(strategy).__name__}"
+        )
+    if keep < 2 and workers.are_several(model):
+        raise ValueError(
+            "`keep` must be >= 2 (checkpoints) on several workers: one that is killed "
+            f"may lack the newest. Received: keep={keep}"
         )
     for name, value, unit in (
         ("epochs", epochs, "passes over the data"),

@@ -244,6 +244,9 @@ def _array(value):
 def _as_written(dataset):
     """Turns off what would read ahead, or in another order than asked for."""
     options = tf.data.Options()
+    # Several workers share each batch; by itself TensorFlow shares out whole epochs.
+    policy = tf.data.experimental.AutoShardPolicy.DATA
+    options.experimental_distribute.auto_shard_policy = policy
     options.deterministic = True
     options.autotune.enabled = False
     options.experimental_optimization.apply_default_optimizations = False

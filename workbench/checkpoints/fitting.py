@@ -27,14 +27,18 @@ def fit(  # noqa: PLR0913, the signature is public
     process ends like the first.
 
     Args:
-        model: Compiled `keras.Model`, on one device or under a `MirroredStrategy`;
-            there not with a `tf.data.Dataset`, whose place is not known.
+        model: Compiled `keras.Model`, on one device, under a `MirroredStrategy`, or
+            under `devices.multi_worker_strategy()`; on several not with a
+            `tf.data.Dataset`, whose place is not known.
         data: Array, `(x, y)` or `(x, y, sample_weight)` of arrays; a
             `keras.utils.PyDataset`; any object with `__len__` and `__getitem__` whose
             items are samples; or a batched `tf.data.Dataset`. All but the last are
             shuffled by seed and epoch. An object whose items change with time needs
             `get_state()` and `set_state(state)`.
-        filepath: str or path of a folder, created if need be; one run, one folder.
+        filepath: str or path of a folder, created if need be; one run, one folder. Of
+            several workers each writes into a folder of its own in it, on its own disk
+            or a shared one; started again together, all go on from the newest that all
+            have.
         epochs: Positive int.
         batch_size: Positive int, samples; not for data that brings its batches.
         save_every: Positive int, steps between two checkpoints.

@@ -6,7 +6,7 @@ import warnings
 import keras
 
 from workbench.checkpoints import callbacks as callback_states
-from workbench.checkpoints import identity, state, tables
+from workbench.checkpoints import identity, state, tables, workers
 from workbench.checkpoints.arguments import (
     check_arguments,
     check_feed,
@@ -29,11 +29,12 @@ class Session(Stepping):
     changes the optimizer must be in place before.
 
     Args:
-        model: Compiled `keras.Model`, on one device or under a `MirroredStrategy`;
-            there not with a `tf.data.Dataset`, whose place is not known.
+        model: Compiled `keras.Model`, on one device, under a `MirroredStrategy`, or
+            under `devices.multi_worker_strategy()`; on several not with a
+            `tf.data.Dataset`, whose place is not known.
         data: Arrays, `keras.utils.PyDataset`, any object with length and indexing, or
             `tf.data.Dataset`.
-        filepath: str or path of the folder.
+        filepath: str or path of the folder. Of several workers each has one in it.
         epochs: Positive int.
         batch_size: Positive int, samples; not for data that brings its batches.
         save_every: Positive int, steps between two checkpoints.
@@ -77,7 +78,7 @@ class Session(Stepping):
         check_arguments(model, epochs, save_every, keep, on_error, fit_arguments)
         callback_states.check(callbacks)
         self.model = model
-        self.folder = pathlib.Path(filepath)
+        self.folder = workers.own_folder(model, pathlib.Path(filepath))
         self.epochs = epochs
         self.checkpoint = None
         self.interrupted = False
@@ -220,7 +221,10 @@ class Session(Stepping):
 
     def _find(self):
         self._store.clean()
-        checkpoint, tensors, damaged = self._store.newest()
+        if workers.are_several(self.model):
+            checkpoint, tensors, damaged = workers.find_common(self.model, self._store)
+        else:
+            checkpoint, tensors, damaged = self._store.newest()
         for path, problem in damaged:
             warnings.warn(
                 f"Checkpoint {path.name} is damaged ({problem}); the one before it is "

@@ -118,8 +118,11 @@ class Store:
         self._prune(keep)
         return path
 
-    def newest(self):
+    def newest(self, at_most=None):
         """Finds the newest checkpoint that is whole.
+
+        Args:
+            at_most: int, steps; None looks at all.
 
         Returns:
             `(checkpoint, tensors, damaged)`: a `Checkpoint` or None, its arrays or
@@ -127,6 +130,8 @@ class Store:
         """
         damaged = []
         for path in reversed(self._all()):
+            if at_most is not None and _steps_in(path) > at_most:
+                continue
             try:
                 return (*read(path), damaged)
             except DamagedError as error:
@@ -153,6 +158,12 @@ class Store:
             if path.name.startswith((".part-", ".old-")):
                 self._disk.remove(path)
 
+    def remove_after(self, steps):
+        """Removes the checkpoints of later steps, `-1` all of them."""
+        for path in self._all():
+            if _steps_in(path) > steps:
+                self._remove(path)
+
     def set_aside(self, path):
         """Gives a damaged checkpoint a name that is no longer looked at."""
         self._disk.rename(path, path.with_name(f"{path.name}.damaged"))
@@ -164,10 +175,17 @@ class Store:
 
     def _prune(self, keep):
         for path in self._all()[:-keep]:
-            # Under its own name, one that is half removed would count as damaged.
-            old = path.with_name(f".old-{path.name}")
-            self._disk.rename(path, old)
-            self._disk.remove(old)
+            self._remove(path)
+
+    def _remove(self, path):
+        # Under its own name, one that is half removed would count as damaged.
+        old = path.with_name(f".old-{path.name}")
+        self._disk.rename(path, old)
+        self._disk.remove(old)
+
+
+def _steps_in(path):
+    return int(_NAME.fullmatch(path.name)[2])
 
 
 def read_manifest(path):

@@ -4,6 +4,7 @@ Importing this does not load TensorFlow; only what has to ask it does so.
 """
 
 from workbench.devices.clusters import ClusterReport, WorkerDevices, detect_cluster
+from workbench.devices.concerns import Concern, Preflight
 from workbench.devices.detection import detect_devices
 from workbench.devices.doctor import (
     Diagnosis,
@@ -17,7 +18,7 @@ from workbench.devices.joining import Cluster, read_cluster, wait_for_workers
 from workbench.devices.launching import WorkerError, launch_workers
 from workbench.devices.load import GpuLoad, Load, measure_load
 from workbench.devices.memory import grow_memory, limit_memory
-from workbench.devices.preflighting import Concern, Preflight, preflight
+from workbench.devices.preflighting import preflight
 from workbench.devices.records import (
     Cpu,
     DeviceReport,

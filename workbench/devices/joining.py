@@ -94,7 +94,7 @@ def read_cluster(text=None):
     return Cluster(workers, index + (len(lists["chief"]) if kind == "worker" else 0))
 
 
-def wait_for_workers(cluster=None, *, seconds=15.0):
+def wait_for_workers(cluster=None, *, seconds=12.0):
     """Waits until all workers of a cluster are there and find one another.
 
     Each worker calls it, and each gets the same answer. It needs no TensorFlow, so it

@@ -34,7 +34,7 @@ class WorkerError(RuntimeError):
 
 
 def launch_workers(
-    command, workers=2, *, seconds=15.0, restarts=0, environment=None, capture=True
+    command, workers=2, *, seconds=12.0, restarts=0, environment=None, capture=True
 ):
     """Runs a script as several workers on this machine until all have ended.
 

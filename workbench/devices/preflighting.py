@@ -1,53 +1,6 @@
 """What will fail, or silently differ, when a model trains under a strategy."""
 
-import dataclasses
-
-from workbench.reports import Heading, Note, Report
-
-
-@dataclasses.dataclass(frozen=True)
-class Concern(Report):
-    """One thing that is otherwise on several devices.
-
-    Attributes:
-        code: str, a short name that stays, such as `"global-clipnorm"`.
-        what: str, what is the case.
-        effect: str, what happens.
-        remedy: str, what to do.
-        fails: bool, whether training fails; else it goes on and gives other numbers.
-    """
-
-    code: str
-    what: str
-    effect: str
-    remedy: str
-    fails: bool = False
-
-    def blocks(self):
-        """Returns the concern as a heading and two notes."""
-        kind = "Fails" if self.fails else "Differs"
-        yield Heading(f"{kind}: {self.what}")
-        yield Note(self.effect)
-        yield Note(f"Remedy: {self.remedy}")
-
-
-class Preflight(Report, list):
-    """A list of `Concern`, what fails first, empty when nothing is known."""
-
-    __slots__ = ()
-
-    def __repr__(self):
-        return f"Preflight({[concern.code for concern in self]})"
-
-    def blocks(self):
-        """Returns all concerns, or one line."""
-        if not self:
-            yield Note(
-                "Nothing is known that would fail or differ under this strategy."
-            )
-        for concern in self:
-            yield from concern.blocks()
-
+from workbench.devices.concerns import Concern, Preflight
 
 _STRATEGIES = {
     # The name of MultiWorkerMirroredStrategy's own class.
@@ -114,6 +67,8 @@ def preflight(model, data=None, *, batch_size=32, strategy=None):
         )
     chosen = strategy or model.distribute_strategy
     found = list(_about_strategy(keras, model, chosen))
+    if hasattr(chosen, "cluster_resolver"):
+        found += _about_workers(data)
     if chosen.num_replicas_in_sync > 1:
         number = chosen.num_replicas_in_sync
         found += _about_compiling(model)
@@ -141,6 +96,32 @@ def _about_strategy(keras, model, strategy):
             "It trains on one device, whatever the strategy.",
             "build and compile it inside `with strategy.scope():`.",
         )
+
+
+def _about_workers(data):
+    import tensorflow as tf  # noqa: PLC0415, importing this module must be fast
+    from tensorflow.python.eager import context  # noqa: PLC0415
+
+    if context.global_seed() is None:
+        yield Concern(
+            "no-seed",
+            "no seed is set, and each worker shuffles by itself",
+            "Their shares of a batch overlap: an epoch repeats rows and leaves out "
+            "others.",
+            "call `keras.utils.set_random_seed(0)` on all workers, before the model.",
+        )
+    if isinstance(data, tf.data.Dataset):
+        policies = tf.data.experimental.AutoShardPolicy
+        chosen = data.options().experimental_distribute.auto_shard_policy
+        if chosen in (policies.AUTO, policies.FILE):
+            yield Concern(
+                "auto-shard",
+                f"a tf.data.Dataset with the policy {chosen.name}",
+                "Where it reads files or a generator, each worker takes whole ones of "
+                "them, and not its share of each batch.",
+                "set `options.experimental_distribute.auto_shard_policy` to "
+                "`AutoShardPolicy.DATA`, and `dataset.with_options(options)`.",
+            )
 
 
 def _about_compiling(model):

@@ -39,7 +39,7 @@ def strategy(devices=None):
     return tf.distribute.MirroredStrategy(names)
 
 
-def multi_worker_strategy(*, seconds=15.0):
+def multi_worker_strategy(*, seconds=12.0):
     """Gives the strategy for one model on several machines, named in `TF_CONFIG`.
 
     First the workers find one another, so that a wrong list, a taken port and a
