@@ -10,7 +10,7 @@ _AGAIN = 2.0  # seconds; an interrupt may be caught, so it is sent again
 
 
 class TimeIsUp(Exception):  # noqa: N818, reads as what happened
-    """The code inside `time_limit` was stopped, or went on beyond its time."""
+    """The code inside `call_within` was stopped, or went on beyond its time."""
 
 
 def _interrupt_main():
@@ -20,47 +20,55 @@ def _interrupt_main():
         _thread.interrupt_main()
 
 
-@contextlib.contextmanager
-def time_limit(seconds):
-    """Interrupts the block when its time is up, as the stop button would.
+def call_within(seconds, call):
+    """Calls a function and interrupts it when its time is up, as the stop button would.
 
     Works in the main thread, where notebooks run their cells; in other threads there
     is no limit. A call into TensorFlow is interrupted when it comes back to Python.
 
     Args:
         seconds: float > 0.
+        call: Function without arguments.
+
+    Returns:
+        What the function returned.
 
     Raises:
-        TimeIsUp: If the block took longer.
+        TimeIsUp: If it took longer.
     """
     if threading.current_thread() is not threading.main_thread():
-        yield
-        return
+        return call()
     finished, expired, lock = threading.Event(), threading.Event(), threading.Lock()
 
     def watch():
         wait = seconds
         while not finished.wait(wait):
-            with lock:  # no interrupt after the block has ended
+            with lock:  # no interrupt after `stop`
                 if not finished.is_set():
                     expired.set()
                     _interrupt_main()
             wait = _AGAIN
 
+    def stop():
+        with lock:
+            finished.set()
+        watcher.join()
+
     watcher = threading.Thread(target=watch, daemon=True)
-    watcher.start()
+    result = None
     try:
+        watcher.start()
         try:
-            yield
+            result = call()
         finally:
-            with lock:
-                finished.set()
-            watcher.join()
+            stop()
     except KeyboardInterrupt:
+        stop()  # again, since the interrupt may have come while it stopped
         if not expired.is_set():  # it was the reader who pressed stop
             raise
     if expired.is_set():
         raise TimeIsUp
+    return result
 
 
 class _Shortened:

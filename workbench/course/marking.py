@@ -7,7 +7,7 @@ import re
 import traceback
 
 from workbench.course import checks
-from workbench.course.limits import TimeIsUp, print_limit, time_limit
+from workbench.course.limits import TimeIsUp, call_within, print_limit
 from workbench.course.verdicts import Verdict, Wrong
 from workbench.logs import quiet
 
@@ -78,16 +78,21 @@ class Exercises:
             return Verdict(number, "error", text, (error.text or "").strip())
         if not tree.body:
             return Verdict(number, "open", f"The cell is empty. {_asked_for(wanted)}")
-        try:
-            with time_limit(self.seconds), print_limit(_LONGEST_PRINT):
+        empty = [name for name in _left_open(tree) if name in wanted]
+
+        def run_and_judge():
+            with print_limit(_LONGEST_PRINT):
                 value = _run(tree, file, namespace)
                 if value is not None and show:
                     show(value)
-                open_names = [n for n in wanted if namespace.get(n, ...) is ...]
-                open_names += [n for n in _left_open(tree) if n in wanted]
-                if open_names:
-                    return Verdict(number, "open", _asked_for(open_names))
-                return self._judge(number, check, namespace, wanted, needed)
+                given = {name: namespace.get(name, ...) for name in wanted}
+                missing = empty + [name for name in wanted if given[name] is ...]
+                if missing:
+                    return Verdict(number, "open", _asked_for(missing))
+                return self._judge(number, check, given, namespace, needed)
+
+        try:
+            return call_within(self.seconds, run_and_judge)
         except TimeIsUp:
             text = f"It ran for {self.seconds:g} seconds. Is there a loop that never "
             text += "ends? If your machine is slow, give `open_exercises` more "
@@ -97,14 +102,13 @@ class Exercises:
             text, line = _explain(error, file, source)
             return Verdict(number, "error", text, line)
 
-    def _judge(self, number, check, namespace, wanted, needed):
+    def _judge(self, number, check, given, namespace, needed):
         missing = [name for name in needed if name not in namespace]
         if missing:
             text = f"The check needs `{missing[0]}` of this notebook. Run the cells "
             return Verdict(number, "error", text + "above first.")
-        arguments = [namespace[name] for name in wanted]
         try:
-            text = check(*arguments, **{name: namespace[name] for name in needed})
+            text = check(**given, **{name: namespace[name] for name in needed})
         except Wrong as wrong:
             return Verdict(number, "wrong", str(wrong))
         return Verdict(number, "right", text or "")

@@ -1,3 +1,3 @@
 """The checks, one module for each notebook: `exercise_1`, `exercise_2` and so on."""
 
-NOTEBOOKS = ("01_devices", "04_clipping")
+NOTEBOOKS = ("01_devices", "03_embedding_lookup", "04_clipping")
