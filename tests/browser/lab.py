@@ -75,6 +75,7 @@ class Lab:
         self.folder = folder
         self.requests = []
         self._search_path = [*map(str, search_path), str(ROOT)]
+        self._search_path += os.environ.get("PYTHONPATH", "").split(os.pathsep)
         self._stack = contextlib.ExitStack()
         self._runtime = folder / ".jupyter" / "runtime"
 
@@ -109,7 +110,9 @@ class Lab:
             *("--LabApp.expose_app_in_browser=True", "--ServerApp.allow_origin=*"),
         ]
         environment = (
-            os.environ | folders | {"PYTHONPATH": os.pathsep.join(self._search_path)}
+            os.environ
+            | folders
+            | {"PYTHONPATH": os.pathsep.join(filter(None, self._search_path))}
         )
         environment.pop("PYTEST_CURRENT_TEST", None)
         server = subprocess.Popen(
