@@ -125,11 +125,11 @@ def test_a_dataset_travels_as_what_it_gives():
 
 
 def test_interrupted_while_waiting(monkeypatch):
-    def interrupt(futures):
+    def interrupt(*_arguments, **_options):
         raise KeyboardInterrupt
 
     monkeypatch.setattr(remote, "_VARIANTS_PER_TASK", 2)
-    monkeypatch.setattr(remote.concurrent.futures, "as_completed", interrupt)
+    monkeypatch.setattr(remote.concurrent.futures, "wait", interrupt)
     there = compare(**arguments(), variants=variants(), executor=Inline())
     assert there.interrupted
     assert there.records["compiled"].status == "finished"  # it was done already

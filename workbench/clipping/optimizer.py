@@ -7,9 +7,10 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from workbench.clipping import replicas, tensors
+from workbench.clipping import tensors
 from workbench.clipping.outer import OuterOptimizer
 from workbench.clipping.records import ClipRecord, read_record
+from workbench.steps import replicas
 
 
 @keras.saving.register_keras_serializable(package="workbench")

@@ -15,6 +15,9 @@ class Concern(Report):
         effect: str, what happens.
         remedy: str, what to do.
         fails: bool, whether training fails; else it goes on and gives other numbers.
+        refused: bool, whether `training.Run` and `experiments.compare` say so before
+            the first step.
+        argument: str, the argument of theirs that it is about.
     """
 
     code: str
@@ -22,6 +25,8 @@ class Concern(Report):
     effect: str
     remedy: str
     fails: bool = False
+    refused: bool = False
+    argument: str = "model"
 
     def blocks(self):
         """Returns the concern as a heading and two notes."""
@@ -29,6 +34,8 @@ class Concern(Report):
         yield Heading(f"{kind}: {self.what}")
         yield Note(self.effect)
         yield Note(f"Remedy: {self.remedy}")
+        if self.refused:
+            yield Note("`Run` and `compare` refuse it.")
 
 
 class Preflight(Report, list):
@@ -47,3 +54,12 @@ class Preflight(Report, list):
             )
         for concern in self:
             yield from concern.blocks()
+
+    def check(self):
+        """Raises ValueError for the first concern that `Run` and `compare` refuse."""
+        for concern in self:
+            if concern.refused:
+                raise ValueError(
+                    f"`{concern.argument}` must go with the strategy. {concern.effect} "
+                    f"Remedy: {concern.remedy} Received: {concern.what}"
+                )

@@ -18,12 +18,14 @@ _STRATEGIES = {
         "Keras 3 fails; a loop with ClusterCoordinator works.",
         "train with MirroredStrategy on one machine, or write the loop.",
         fails=True,
+        refused=True,
     ),
     "CentralStorageStrategy": Concern(
         "central-storage",
         "metrics under CentralStorageStrategy",
         "Keras 3 reports wrong losses and metrics, without a word.",
         "use MirroredStrategy.",
+        refused=True,
     ),
 }
 
@@ -55,6 +57,8 @@ def preflight(model, data=None, *, batch_size=32, strategy=None):
     """
     import keras  # noqa: PLC0415, importing this module must be fast
 
+    from workbench.devices.row_concerns import about_rows  # noqa: PLC0415, likewise
+
     optimizer = getattr(model, "optimizer", None)
     if not isinstance(model, keras.Model) or optimizer is None:
         raise ValueError(
@@ -74,7 +78,8 @@ def preflight(model, data=None, *, batch_size=32, strategy=None):
         found += _about_compiling(model)
         found += _about_optimizers(model)
         found += _about_layers(keras, model)
-        found += _about_rows(data, batch_size, number, type(chosen).__name__)
+        raises = type(chosen).__name__ == "MultiWorkerStrategy"
+        found += about_rows(data, batch_size, number, raises=raises)
     return Preflight(sorted(found, key=lambda concern: not concern.fails))
 
 
@@ -134,6 +139,7 @@ def _about_compiling(model):
             "Several steps in one call fail with several replicas.",
             "compile with `steps_per_execution=1`.",
             fails=True,
+            refused=True,
         )
     if model.jit_compile is True:
         yield Concern(
@@ -143,6 +149,7 @@ def _about_compiling(model):
             'fails. Keras\'s own choice, `jit_compile="auto"`, leaves XLA out.',
             "compile without `jit_compile`.",
             fails=True,
+            refused=True,
         )
     if type(model).train_step is not keras.Model.train_step:
         yield Concern(
@@ -163,6 +170,7 @@ def _about_optimizers(model):
                 "Keras raises an error about `merge_call`.",
                 "take a larger batch, or one device.",
                 fails=True,
+                refused=True,
             )
         for name in ("global_clipnorm", "clipnorm", "clipvalue"):
             value = getattr(optimizer, name, None)
@@ -220,57 +228,3 @@ def _about_layers(keras, model):
 def _names(names):
     more = f" and {len(names) - 3} more" if len(names) > 3 else ""
     return ", ".join(names[:3]) + more
-
-
-def _about_rows(data, batch_size, replicas, strategy):
-    rows, size = _count(data, batch_size)
-    if size is not None and size < replicas:
-        refused = strategy == "MultiWorkerStrategy"
-        yield Concern(
-            "fewer-rows-than-replicas",
-            f"batches of {size} rows for {replicas} replicas",
-            "`fit` and `evaluate` raise an error before the first step."
-            if refused
-            else "Some replicas get no row, and training goes on with wrong means.",
-            f"take batches of at least {replicas} rows.",
-            fails=refused,
-        )
-        return
-    if size is not None and size % replicas:
-        yield Concern(
-            "uneven-batch",
-            f"batches of {size} rows for {replicas} replicas",
-            "Rows of a smaller share weigh more in the mean of the gradients.",
-            f"take a batch that {replicas} divides.",
-        )
-    rest = rows % size if rows is not None and size else 0
-    if rest % replicas:
-        yield Concern(
-            "partial-batch",
-            f"the last batch has {rest} of {size} rows for {replicas} replicas",
-            "Its rows are dealt out unevenly and weigh differently.",
-            "leave the rest out, or take a number of rows that fits.",
-        )
-
-
-def _count(data, batch_size):
-    """Rows in all and rows of a batch, None where they are not known."""
-    if data is None:
-        return None, batch_size
-    if isinstance(data, (tuple, list)):
-        return len(data[0]), batch_size
-    size = None
-    for shape in _shapes(getattr(data, "element_spec", None)):
-        size = shape[0] if len(shape) else None
-        break
-    return None, size
-
-
-def _shapes(spec):
-    if isinstance(spec, (tuple, list)):
-        for part in spec:
-            yield from _shapes(part)
-    elif isinstance(spec, dict):
-        yield from _shapes(list(spec.values()))
-    elif spec is not None:
-        yield spec.shape

@@ -8,6 +8,7 @@ import tensorflow as tf
 
 from workbench.clipping import tensors
 from workbench.experiments import planning, records, settings
+from workbench.steps.replicas import split_rows, sum_over_replicas
 
 
 class FitLane:
@@ -32,17 +33,22 @@ class FitLane:
         self.seconds = 0.0
         self.pace = 0.0  # seconds per step, 0 while unknown
         self.error = None
-        optimizer = candidate.make_optimizer()
-        scales = isinstance(model.optimizer, keras.optimizers.LossScaleOptimizer)
         self.kernels = self._set_penalty(candidate)
+        self.strategy = model.distribute_strategy
+        with self.strategy.scope():
+            self._set_optimizer(candidate)
+        model.make_train_function(force=True)
+
+    def _set_optimizer(self, candidate):
+        optimizer = candidate.make_optimizer()
+        scales = isinstance(self.model.optimizer, keras.optimizers.LossScaleOptimizer)
         self.norms = _NormProbe(optimizer) if candidate.clip is None else None
         if candidate.clip is not None:
             optimizer = candidate.clip.wrap(optimizer)
         self.applied = optimizer
         if scales:
             optimizer = keras.optimizers.LossScaleOptimizer(optimizer)
-        model.optimizer = optimizer
-        model.make_train_function(force=True)
+        self.model.optimizer = optimizer
 
     def _set_penalty(self, candidate):
         variables = self.model.trainable_variables
@@ -74,12 +80,31 @@ class FitLane:
         """
         start = time.perf_counter()
         for rows in order:
-            self._step(
-                tf.nest.map_structure(lambda t, rows=rows: tf.gather(t, rows), data)
-            )
+            self._step(self._batch(data, rows))
         seconds = time.perf_counter() - start
         self.pace = seconds / len(order) if self.seconds else 0.0
         self.seconds += seconds
+
+    def _batch(self, data, rows):
+        """Takes a batch, dealt out as `fit` does it where there are several replicas.
+
+        Args:
+            data: Nested tensors.
+            rows: int32 array `(B,)`.
+
+        Returns:
+            Nested tensors, or what the strategy makes of those of each replica.
+        """
+        replicas = self.strategy.num_replicas_in_sync
+        parts = np.split(rows, np.cumsum(split_rows(len(rows), replicas))[:-1])
+
+        def take(context=None):
+            own = parts[context.replica_id_in_sync_group if context else 0]
+            return tf.nest.map_structure(lambda tensor: tf.gather(tensor, own), data)
+
+        if replicas == 1:
+            return take()
+        return self.strategy.experimental_distribute_values_from_function(take)
 
     def _step(self, batch):
         model = self.model
@@ -121,9 +146,7 @@ class FitLane:
             model.make_test_function()
             for order in validation.orders:
                 for rows in order:
-                    batch = tf.nest.map_structure(
-                        lambda t, rows=rows: tf.gather(t, rows), validation.data
-                    )
+                    batch = self._batch(validation.data, rows)
                     values = model.test_function(iter([batch]))
             logs.update({f"val_{k}": float(v) for k, v in values.items()})
             model.reset_metrics()
@@ -156,6 +179,7 @@ class _NormProbe:
     """
 
     def __init__(self, optimizer):
+        # Under a strategy a replica writes to its own, which are all the same.
         self.values = tf.Variable([0.0, 0.0], trainable=False)
         apply, clip = optimizer.apply, optimizer._clip_gradients
 
@@ -166,7 +190,8 @@ class _NormProbe:
 
         def probed_clip(grads):
             clipped = clip(grads)
-            self.values[1].assign(_joint_norm(clipped))
+            norm = self.values.read_value()[0]
+            self.values.assign([norm, _joint_norm(clipped)])
             return clipped
 
         optimizer.apply = probed_apply
@@ -177,7 +202,7 @@ class _NormProbe:
 
 
 def _joint_norm(gradients):
-    present = [g for g in gradients if g is not None]
+    present, _ = sum_over_replicas([g for g in gradients if g is not None])
     squares = tensors.prepare(present, present).squares
     return tf.cast(tf.sqrt(tf.reduce_sum(squares)), tf.float32)
 

@@ -52,7 +52,8 @@ def build_model(build, seed, batch):
                 f"a {type(model).__name__} from build={build!r}"
             )
         if not model.built:
-            model(batch[0])
+            with model.distribute_strategy.scope():
+                model(batch[0])
     return model
 
 
@@ -74,7 +75,8 @@ def compile_with(model, loss):
             f"Received: loss={loss!r}"
         )
     if not model.compiled:
-        model.compile(optimizer="sgd", loss=loss)
+        with model.distribute_strategy.scope():
+            model.compile(optimizer="sgd", loss=loss)
 
 
 def start_values(model):
@@ -119,6 +121,12 @@ def only_fit(model):
     if not model.trainable_variables:
         return "the model has nothing to train"
     return ""
+
+
+def on_several(model):
+    """Says on how many replicas a model lives; empty when on one."""
+    number = model.distribute_strategy.num_replicas_in_sync
+    return f"the model lives on {number} replicas" if number > 1 else ""
 
 
 def unstackable(model):

@@ -8,10 +8,12 @@ import keras
 import tensorflow as tf
 
 from workbench.experiments import feeding, records, variants
+from workbench.experiments.pulse import Pulse
 from workbench.steps import Progress
 
 # Enough to gain from running as one, few enough to spread over a cluster.
 _VARIANTS_PER_TASK = 8
+_POLL_SECONDS = 0.5
 
 
 def run(executor, build, data, wanted, validation_data, arguments):
@@ -32,27 +34,38 @@ def run(executor, build, data, wanted, validation_data, arguments):
     if validation_data is not None:
         validation_data = _portable(validation_data, 1, arguments["batch_size"])
     results, tasks = {}, {}
-    for names in _shares(list(wanted)):
-        own = {name: _Packed(wanted[name]) for name in names}
-        task = (build, data, own, validation_data, arguments)
-        try:
-            tasks[executor.submit(_run_task, cloudpickle.dumps(task))] = names
-        except Exception as error:  # noqa: BLE001, what cannot travel ends alone
-            _fail(results, names, error)
-    interrupted = _wait(tasks, results)
+    with Pulse(executor) as pulse:
+        for names in _shares(list(wanted), pulse.slots):
+            own = {name: _Packed(wanted[name]) for name in names}
+            task = (build, data, own, validation_data, arguments)
+            try:
+                tasks[executor.submit(_run_task, cloudpickle.dumps(task))] = names
+            except Exception as error:  # noqa: BLE001, what cannot travel ends alone
+                _fail(results, names, error)
+        interrupted = _wait(tasks, results, pulse)
     for name in wanted:
         if name not in results:
             results[name] = records.empty_record(name, interrupted=True), []
     return results, interrupted
 
 
-def _wait(tasks, results):
+def _wait(tasks, results, pulse):
     """Collects results as they come; returns whether it was interrupted."""
     bar = Progress(len(tasks))
+    waiting = set(tasks)
     try:
-        for future in concurrent.futures.as_completed(tasks):
-            _collect(results, future, tasks[future])
-            bar.add(1)
+        while waiting:
+            done, waiting = concurrent.futures.wait(
+                waiting, _POLL_SECONDS, return_when=concurrent.futures.FIRST_COMPLETED
+            )
+            for future in done:
+                _collect(results, future, tasks[future])
+            bar.add(len(done))
+            if waiting and (problem := pulse.problem()):
+                for future in waiting:
+                    future.cancel()
+                    _fail(results, tasks[future], ConnectionError(problem))
+                break
     except KeyboardInterrupt:
         for future, names in tasks.items():
             if not future.cancel() and future.done() and names[0] not in results:
@@ -63,16 +76,18 @@ def _wait(tasks, results):
     return False
 
 
-def _shares(names):
-    return [
-        names[i : i + _VARIANTS_PER_TASK]
-        for i in range(0, len(names), _VARIANTS_PER_TASK)
-    ]
+def _shares(names, slots):
+    """Cuts names into tasks: few enough that each worker gets one."""
+    size = min(_VARIANTS_PER_TASK, -(-len(names) // (slots or 1)))
+    return [names[i : i + size] for i in range(0, len(names), size)]
 
 
 def _collect(results, future, names):
     try:
         results.update(cloudpickle.loads(future.result()))
+    except concurrent.futures.CancelledError:
+        text = "the cluster has dropped the task: its scheduler is gone"
+        _fail(results, names, ConnectionError(text))
     except Exception as error:  # noqa: BLE001, a worker that died ends its own alone
         _fail(results, names, error)
 

@@ -3,6 +3,7 @@
 import numpy as np
 import tensorflow as tf
 
+from workbench.devices import preflight
 from workbench.experiments import (
     cohorts,
     fitting,
@@ -49,9 +50,11 @@ class Session:
         self.steps = sum(len(order) for order in first.orders) * epochs
         self.batch_size = len(rows) if len(first.orders) == 1 and feed.even else None
         self.model = self._new_model(seed)
+        for size in sorted(set(first.sizes.tolist())):
+            preflight(self.model, batch_size=size).check()
         self._starts[seed] = planning.start_values(self.model)
         self.compiled_optimizer = self.model.optimizer if loss is None else None
-        self.only_fit = planning.only_fit(self.model)
+        self.only_fit = planning.on_several(self.model) or planning.only_fit(self.model)
 
     def _new_model(self, seed):
         model = planning.build_model(self.build, seed, self.batch)

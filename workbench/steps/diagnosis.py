@@ -5,42 +5,67 @@ import functools
 import keras
 import tensorflow as tf
 
+from workbench.steps import replicas
 from workbench.steps.norms import NONE, all_finite
 
 _READS = ("ReadVariableOp", "ResourceGather", "ResourceGatherNd", "VariableShape")
 
 
-def first_bad_layer(model, data):
-    """Repeats the forward pass inside the graph and looks at each layer's output.
+class LayerWatch:
+    """Context in which a forward pass notes which layer's output is not finite.
+
+    It serves all replicas, which are traced in turns.
 
     Args:
         model: `keras.Model`.
-        data: The batch, as `train_step` gets it.
 
-    Returns:
-        `(index, names)`: scalar int32 tensor, which of `names` is the first that is
-        not finite, else -1; list of str, the places in the order they were computed.
+    Attributes:
+        names: List of str, the places looked at, in the order they were computed.
     """
-    x, _, _ = keras.utils.unpack_x_y_sample_weight(data)
-    graph, names, flags = current_graph(), ["the input batch"], [_finite(x)]
 
-    def watch(layer, original, *args, **kwargs):
+    def __init__(self, model):
+        self.names = []
+        self._model = model
+        self._graph = None
+        self._flags = {}
+        self._watched = []
+
+    def __enter__(self):
+        self.names, self._graph = ["the input batch"], current_graph()
+        layers = self._model._flatten_layers()
+        self._watched = [layer for layer in layers if "call" not in vars(layer)]
+        for layer in self._watched:
+            vars(layer)["call"] = functools.partial(self._watch, layer, layer.call)
+        return self
+
+    def __exit__(self, *exception):
+        for layer in self._watched:
+            del vars(layer)["call"]
+
+    def first_bad_layer(self, data):
+        """Repeats the forward pass inside the graph and looks at each layer's output.
+
+        Args:
+            data: The batch, as `train_step` gets it.
+
+        Returns:
+            Scalar int32 tensor, which of `names` is the first that is not finite,
+            else -1.
+        """
+        x, _, _ = keras.utils.unpack_x_y_sample_weight(data)
+        flags = self._flags[replicas.number()] = [_finite(x)]
+        self._model(x, training=True)
+        return _first_true(tf.logical_not(tf.stack(flags)))
+
+    def _watch(self, layer, original, *args, **kwargs):
         outputs = original(*args, **kwargs)
         # What a loop inside computes cannot leave the loop.
-        if current_graph() is graph:
-            names.append(f"the output of layer {layer.path or layer.name}")
+        if current_graph() is self._graph:
+            flags = self._flags[replicas.number()]
             flags.append(_finite(outputs))
+            if len(flags) > len(self.names):
+                self.names.append(f"the output of layer {layer.path or layer.name}")
         return outputs
-
-    layers = [layer for layer in model._flatten_layers() if "call" not in vars(layer)]
-    for layer in layers:
-        vars(layer)["call"] = functools.partial(watch, layer, layer.call)
-    try:
-        model(x, training=True)
-    finally:
-        for layer in layers:
-            del vars(layer)["call"]
-    return _first_true(tf.logical_not(tf.stack(flags))), names
 
 
 def current_graph():

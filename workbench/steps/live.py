@@ -7,13 +7,14 @@ touched give Keras's own bits.
 """
 
 import contextlib
-import threading
 
 import keras
 import numpy as np
 import tensorflow as tf
 
+from workbench.steps import replicas
 from workbench.steps.assignment import answers_assignment
+from workbench.steps.diagnosis import current_graph
 
 # In every Keras optimizer that has them they are numbers, read anew at each trace.
 SETTINGS = ("momentum", "beta_1", "beta_2", "rho", "weight_decay")
@@ -68,7 +69,7 @@ class LiveSettings:
         # Set before Keras made the variables: a momentum of 0 would leave some out.
         self._hidden = set()
         self._touched = tf.Variable(initial_value=False)
-        self._live_thread = None
+        self._live_graph = None
         self._patches = contextlib.ExitStack()
         self._own = set()
 
@@ -191,7 +192,7 @@ class LiveSettings:
     def current_rate(self, original):
         """Replaces `_get_current_learning_rate` where a schedule was compiled in."""
         # Another thread may ask for the rate while this one traces.
-        if self._live_thread == threading.get_ident() or tf.executing_eagerly():
+        if tf.executing_eagerly() or self._live_graph in _graphs_outwards():
             rate = tf.convert_to_tensor(original())
             by_hand = tf.cast(self._rate_by_hand(), rate.dtype)
             return tf.where(tf.math.is_nan(by_hand), rate, by_hand)
@@ -203,29 +204,24 @@ class LiveSettings:
 
         Args:
             update: Function without arguments.
-
-        Returns:
-            Scalar bool tensor, always true.
         """
 
         def by_keras():
-            with self._attributes({n: x.start for n, x in self._numbers.items()}):
-                update()
-            return True
+            return self._attributes({n: x.start for n, x in self._numbers.items()})
 
+        @contextlib.contextmanager
         def by_hand():
-            self._live_thread = threading.get_ident()
+            self._live_graph = current_graph()
             try:
                 with self._attributes(self._numbers):
-                    update()
+                    yield
             finally:
-                self._live_thread = None
-            return True
+                self._live_graph = None
 
         touched = self._touched.read_value()
         if not self.rate_is_variable:
             touched = touched | tf.math.is_finite(self._rate_by_hand())
-        return tf.cond(touched, by_hand, by_keras)
+        replicas.cond(touched, update, update, (by_hand, by_keras))
 
     @contextlib.contextmanager
     def _attributes(self, values):
@@ -236,6 +232,14 @@ class LiveSettings:
             yield
         finally:
             attributes.update(before)
+
+
+def _graphs_outwards():
+    """The graph that is being traced, and those around it."""
+    graph = current_graph()
+    while graph is not None:
+        yield graph
+        graph = getattr(graph, "outer_graph", None)
 
 
 def _is_number(value):

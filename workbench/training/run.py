@@ -40,7 +40,8 @@ class Run:
     on as well.
 
     Args:
-        model: Compiled `keras.Model`, on one device.
+        model: Compiled `keras.Model`, on one device or under a `MirroredStrategy`;
+            `workbench.devices.preflight` tells what is otherwise there.
         data: `(x, y)` or `(x, y, sample_weight)` of arrays, a `tf.data.Dataset` or a
             `keras.utils.PyDataset`.
         epochs: Positive int.
@@ -56,8 +57,8 @@ class Run:
             `shuffle=False`; `verbose` is 0 unless given.
 
     Raises:
-        ValueError: If the model is not compiled, runs on several devices, or an
-            argument is out of range.
+        ValueError: If the model is not compiled, cannot train under its strategy, or
+            an argument is out of range.
     """
 
     def __init__(

@@ -1,0 +1,402 @@
+"""Trains on several logical processors, and writes down what came out.
+
+    python -m tests.mirrored run 2 found.json
+
+Devices can be split only before TensorFlow has run, so this is a process of its own.
+"""
+
+import json
+import os
+import pathlib
+import sys
+import tempfile
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+
+import keras
+import numpy as np
+import tensorflow as tf
+from keras import layers
+
+from workbench import clipping
+from workbench.experiments import Variant, compare
+from workbench.training import Run
+from workbench.widgets import TrainingMonitor
+
+SECONDS = 120
+BATCH_SIZE = 16
+X = np.random.default_rng(0).normal(size=(400, 6)).astype("float32")
+Y = np.sin(X[:, :2])
+FEW = X[:96], Y[:96]  # six steps
+ONE = tf.distribute.get_strategy()
+SGD, ADAM = keras.optimizers.SGD, keras.optimizers.Adam
+COSINE = keras.optimizers.schedules.CosineDecay
+
+
+def compiled(strategy, optimizer, *arguments, dropout=0.0, root=False, **others):
+    """A net that is the same on one device and on several, but for dropout."""
+    keras.utils.set_random_seed(0)
+    with strategy.scope():
+        hidden = layers.Dense(16, "tanh", name="hidden")
+        norm = layers.BatchNormalization(synchronized=True, name="bn")
+        middle = [layers.Lambda(tf.sqrt, name="root")] if root else [norm]
+        middle += [layers.Dropout(dropout, seed=1)] if dropout else []
+        out = layers.Dense(2, name="out")
+        model = keras.Sequential([keras.Input((6,)), hidden, *middle, out])
+        model.compile(optimizer(*arguments), "mse", metrics=["mae"], **others)
+    return model
+
+
+def states(model):
+    """Everything that training changes, in each replica: list of arrays."""
+    strategy = model.distribute_strategy
+    return [
+        part.numpy()
+        for variable in [*model.variables, *model.optimizer.variables]
+        for part in strategy.experimental_local_results(variable.value)
+    ]
+
+
+def same(one, other):
+    return all(map(np.array_equal, one, other))
+
+
+def gap(arrays, others):
+    """The largest difference between two lists of arrays."""
+    pairs = zip(arrays, others, strict=True)
+    return max(float(np.abs(np.subtract(a, b)).max()) for a, b in pairs)
+
+
+def run_of(model, data, **arguments):
+    return Run(model, data, **{"batch_size": BATCH_SIZE, "shuffle": False, **arguments})
+
+
+def finished(model, data, **arguments):
+    run = run_of(model, data, **arguments)
+    run.start().wait(SECONDS)
+    return run
+
+
+class At(keras.callbacks.Callback):
+    """Calls a function when so many steps are done."""
+
+    def __init__(self, actions):
+        super().__init__()
+        self.actions = actions
+        self.steps = 0
+
+    def on_train_batch_end(self, batch, logs=None):
+        self.steps += 1
+        if self.steps in self.actions:
+            self.actions[self.steps]()
+
+
+# `Run`
+
+
+def equals_one_device(several):
+    """How far 50 steps are from those of one device."""
+    held_out = X[:32], Y[:32]
+    one, other = (
+        finished(
+            compiled(s, SGD, 0.05, 0.9), (X, Y), epochs=2, validation_data=held_out
+        )
+        for s in (ONE, several)
+    )
+    names = ("loss", "gradient_norm", "learning_rate")
+    records = ([getattr(run.records, name) for name in names] for run in (one, other))
+    histories = ([*run.history.history.values()] for run in (one, other))
+    return {
+        "steps": len(other.records),
+        "weights": gap(one.model.get_weights(), other.model.get_weights()),
+        "records": gap(*records),
+        "history": gap(*histories),
+        "timed": bool((other.records.seconds > 0).all()),
+    }
+
+
+def equals_fit(several):
+    """Whether each optimizer ends in the bits of `fit`, and shows its History."""
+    found = {}
+    for name, optimizer, clip in (
+        ("momentum", lambda: SGD(0.1, 0.9), None),
+        ("schedule", lambda: ADAM(COSINE(0.01, 12)), None),
+        ("own clip", lambda: keras.optimizers.AdamW(0.01, global_clipnorm=0.5), None),
+        ("clip", lambda: SGD(0.1), clipping.ByGlobalNorm(0.3)),
+    ):
+        models = [compiled(several, SGD, dropout=0.2) for _ in range(2)]
+        for model in models:
+            with several.scope():
+                model.optimizer = optimizer()
+        by_fit, by_run = models
+        if clip:
+            with several.scope():
+                by_fit.optimizer = clip.wrap(by_fit.optimizer)
+        arguments = {"epochs": 2, "validation_data": FEW}
+        keras.utils.set_random_seed(5)
+        history = by_fit.fit(*FEW, batch_size=BATCH_SIZE, verbose=0, **arguments)
+        keras.utils.set_random_seed(5)
+        run = finished(by_run, FEW, clip=clip, shuffle=True, **arguments)
+        shown = run.history.history
+        found[name] = [
+            same(states(by_fit)[: len(states(by_run))], states(by_run))
+            if not clip
+            else same(by_fit.get_weights(), by_run.get_weights()),
+            all(shown[key] == values for key, values in history.history.items()),
+        ]
+    return found
+
+
+def is_steered(several):
+    """How far from one device, with values changed on the way, by hand and callback."""
+    runs = []
+    for strategy in (ONE, several):
+        model = compiled(strategy, ADAM, COSINE(0.01, 50))
+
+        def by_hand():
+            runs[-1].set("learning_rate", 0.02)
+            runs[-1].set("beta_1", 0.5)
+            runs[-1].set("clip", 0.05)
+
+        def by_callback(model=model):
+            model.optimizer.learning_rate = COSINE(0.03, 20)
+
+        callback = At({4: by_hand, 8: by_callback})
+        clip = clipping.ByGlobalNorm(1.0)
+        runs.append(run_of(model, (X[:200], Y[:200]), clip=clip, callbacks=[callback]))
+        runs[-1].start().wait(SECONDS)
+    one, other = runs
+    return {
+        "weights": gap(one.model.get_weights(), other.model.get_weights()),
+        "rates": gap([one.records.learning_rate], [other.records.learning_rate]),
+        "changes": [[c.step, c.name, c.by] for c in other.changes],
+        "clipped": bool(other.layers.clipped[5:].any()),
+        "norms": gap([one.layers.norm_after], [other.layers.norm_after]),
+    }
+
+
+def obeys(several):
+    """Pause, resume and stop, by hand and by the panel."""
+    run = run_of(compiled(several, SGD), FEW, epochs=10_000)
+    panel = TrainingMonitor(run)
+    run.start()
+    wait_until(lambda: len(run.records) > 5)
+    panel.paused = True
+    wait_until(lambda: run.state == "paused")
+    steps = len(run.records)
+    panel.learning_rate = 0.25
+    run.resume()
+    wait_until(lambda: len(run.records) > steps + 5)
+    run.stop()
+    history = run.wait(SECONDS)
+    panel.close()
+    found = {
+        "state": run.state,
+        "changes": [[c.step - steps, c.name, c.new] for c in run.changes],
+        "epochs": len(history.history["loss"]) == history.epoch[-1] + 1,
+        "kept": float(run.model.optimizer.learning_rate),
+    }
+    left = [name for part in (run.model, run.model.optimizer) for name in vars(part)]
+    patched = {"train_step", "compute_loss", "apply", "_all_reduce_sum_gradients"}
+    return found | {"patched": sorted(patched & set(left))}
+
+
+def wait_until(condition):
+    import time  # noqa: PLC0415
+
+    end = time.monotonic() + SECONDS
+    while not condition():
+        assert time.monotonic() < end
+        time.sleep(0.01)
+
+
+class States(keras.callbacks.Callback):
+    """Keeps the states before each step, and those before that."""
+
+    def on_train_batch_begin(self, batch, logs=None):
+        self.before = states(self.model) + self.metrics()
+
+    def metrics(self):
+        local = self.model.distribute_strategy.experimental_local_results
+        values = [v.value for v in self.model.metrics_variables]
+        return [part.numpy() for value in values for part in local(value)]
+
+    def on_train_batch_end(self, batch, logs=None):
+        if batch == 3:
+            self.unchanged = same(self.before, states(self.model) + self.metrics())
+
+
+def guards(several):
+    """What a NaN in the rows of the last replica alone does to all of them."""
+    found = {}
+    row = 3 * BATCH_SIZE + BATCH_SIZE - 1
+    bad_x, bad_y = X[:96].copy(), Y[:96].copy()
+    bad_x[row], bad_y[row] = np.nan, np.nan
+    for name, data in (("x", (bad_x, FEW[1])), ("y", (FEW[0], bad_y))):
+        watcher = States()
+        run = run_of(compiled(several, ADAM), data, callbacks=[watcher])
+        try:
+            run.start().wait(SECONDS)
+        except FloatingPointError as error:
+            found[name] = str(error).partition(". That")[0]
+        run.resume()
+        run.wait(SECONDS)
+        good = [row for row in range(96) if row // BATCH_SIZE != 3]
+        without = finished(compiled(several, ADAM), (FEW[0][good], FEW[1][good]))
+        found[name + " unchanged"] = watcher.unchanged
+        found[name + " left out"] = same(states(without.model), states(run.model))
+    run = run_of(compiled(several, SGD, root=True), FEW)
+    try:
+        run.start().wait(SECONDS)
+    except FloatingPointError as error:
+        found["layer"] = str(error).partition(". That")[0]
+    run.stop()
+    return found
+
+
+def resumes(several):
+    """A run with a folder, stopped and started again, against one that was not."""
+    ends = []
+    with tempfile.TemporaryDirectory() as folder:
+        for stop in ({}, {8: lambda: runs[-1].stop()}):
+            runs = []
+            model = compiled(several, ADAM, dropout=0.2)
+            filepath = f"{folder}/{len(ends)}"
+            callbacks = [At(stop)] if stop else []
+            arguments = {"filepath": filepath, "epochs": 2, "callbacks": callbacks}
+            runs.append(run_of(model, FEW, save_every=5, shuffle=True, **arguments))
+            runs[-1].start().wait(SECONDS)
+            if stop:
+                assert runs[-1].state == "stopped"
+                runs[-1].start().wait(SECONDS)
+            ends.append([*states(model), runs[-1].records.loss])
+    return same(*ends)
+
+
+def carries_the_scope(several):
+    """Whether callbacks are under the strategy as `fit`'s would be."""
+    seen = []
+    with several.scope():
+        inside = run_of(compiled(several, SGD), FEW, callbacks=[Sees(seen)]).start()
+    inside.wait(SECONDS)
+    finished(compiled(several, SGD), FEW, callbacks=[Sees(seen)])
+    return seen
+
+
+class Sees(keras.callbacks.Callback):
+    """Notes whether there is a strategy when training begins."""
+
+    def __init__(self, seen):
+        super().__init__()
+        self.seen = seen
+
+    def on_train_begin(self, logs=None):
+        self.seen.append(tf.distribute.has_strategy())
+
+
+def refuses(several):
+    """The first words of what is said to data and models that do not fit."""
+    found = {}
+    dataset = tf.data.Dataset.from_tensor_slices(FEW)
+    for name, data, arguments in (
+        ("batch", FEW, {"batch_size": 1}),
+        ("last batch", (X[:33], Y[:33]), {}),
+        ("dataset", dataset.batch(1, drop_remainder=True), {}),
+        ("steps", FEW, {"steps_per_execution": 2}),
+        ("jit", FEW, {"jit_compile": True}),
+    ):
+        size = {"batch_size": BATCH_SIZE, **arguments}.pop("batch_size")
+        others = {k: v for k, v in arguments.items() if k != "batch_size"}
+        model = compiled(several, SGD, **others)
+        for what, call in (
+            ("Run", lambda m=model, d=data, s=size: Run(m, d, batch_size=s)),
+            (
+                "compare",
+                lambda m=model, d=data, s=size: compare(
+                    lambda: m, d, {"a": Variant()}, batch_size=s
+                ),
+            ),
+        ):
+            try:
+                call()
+            except ValueError as error:
+                found[f"{what}, {name}"] = str(error)
+    run = Run(compiled(several, SGD), dataset.take(33).batch(BATCH_SIZE), epochs=2)
+    try:
+        run.start().wait(SECONDS)
+    except FloatingPointError as error:
+        found["Run, rest of a dataset"] = str(error)
+    run.stop()
+    run.wait(SECONDS)
+    return found
+
+
+# `compare`
+
+
+def variants():
+    decayed = keras.optimizers.AdamW(COSINE(0.01, 50))
+    decayed.exclude_from_weight_decay(var_names=["bias"])
+    return {
+        "compiled": Variant(),
+        "clip": Variant(ADAM(0.01), clip=clipping.ByGlobalNorm(0.2)),
+        "penalty": Variant(SGD(0.1, 0.9), penalty=keras.regularizers.L2(0.01)),
+        "seed": Variant(decayed, seed=3),
+    }
+
+
+def compares(several):
+    """How far each variant is from one device, whose variants run as one."""
+    call = {"batch_size": BATCH_SIZE, "epochs": 2, "validation_data": (X[:40], Y[:40])}
+    one, other = (
+        compare(lambda s=s: compiled(s, SGD, 0.05), (X, Y), variants(), **call)
+        for s in (ONE, several)
+    )
+    found = {}
+    series = ("loss", "penalty", "gradient_norm", "clipped_norm", "learning_rate")
+    for name, record in other.records.items():
+        first = one.records[name]
+        found[name] = {
+            "how": [first.path, record.path, record.why, record.status],
+            "steps": len(record.loss),
+            "weights": gap(one.weights(name), other.weights(name)),
+            "series": gap(*([getattr(r, s) for s in series] for r in (first, record))),
+            "epochs": gap(*([*r.epochs.values()] for r in (first, record))),
+        }
+    return found
+
+
+def compare_is_fit(several):
+    """Whether a variant has the bits of `fit` over the same batches."""
+    wanted = {"a": Variant()}
+    order = np.random.default_rng((0, 0)).permutation(88)
+    data = X[:88], Y[:88]  # the last batch has 8 rows
+    with several.scope():  # it changes nothing to call it inside
+        call = {"batch_size": BATCH_SIZE, "seed": 0}
+        mine = compare(lambda: compiled(several, ADAM), data, wanted, **call)
+    model = compiled(several, ADAM)
+    data = [array[order] for array in data]
+    history = model.fit(*data, batch_size=BATCH_SIZE, shuffle=False, verbose=0)
+    record = mine.records["a"]
+    return {
+        "weights": same(mine.weights("a"), model.get_weights()),
+        "loss": gap([record.epochs["loss"]], [history.history["loss"]]),
+    }
+
+
+PARTS = {
+    "run": (equals_one_device, equals_fit, is_steered, guards),
+    "rest": (obeys, resumes, carries_the_scope, refuses, compare_is_fit),
+    "compare": (compares,),
+}
+
+
+if __name__ == "__main__":
+    parts, number, file = sys.argv[1].split(","), int(sys.argv[2]), sys.argv[3]
+    cpu = tf.config.list_physical_devices("CPU")[0]
+    split = [tf.config.LogicalDeviceConfiguration()] * number
+    tf.config.set_logical_device_configuration(cpu, split)
+    names = [f"CPU:{index}" for index in range(number)]
+    mirrored = tf.distribute.MirroredStrategy(names)
+    facts = {f.__name__: f(mirrored) for part in parts for f in PARTS[part]}
+    pathlib.Path(file).write_text(json.dumps(facts))
