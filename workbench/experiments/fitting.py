@@ -104,7 +104,17 @@ class FitLane:
 
         if replicas == 1:
             return take()
+        if not self.steps:
+            self._build(data, len(rows))
         return self.strategy.experimental_distribute_values_from_function(take)
+
+    def _build(self, data, size):
+        """Makes all variables before the step is traced, as `fit` does it."""
+        spec = tf.nest.map_structure(
+            lambda t: keras.KerasTensor((size, *t.shape[1:]), t.dtype.name), data
+        )
+        with self.strategy.scope():
+            self.model._symbolic_build(data_batch=spec)
 
     def _step(self, batch):
         model = self.model
@@ -120,7 +130,8 @@ class FitLane:
             norm, after = map(_length, (step.norm_before, step.norm_after))
         else:
             norm, after = self.norms.read()
-        values = (logs.get("loss", np.nan), penalty, norm, after, float(rate))
+        rate = float(tf.convert_to_tensor(rate))
+        values = (logs.get("loss", np.nan), penalty, norm, after, rate)
         for name, value in zip(records.SERIES, values, strict=True):
             self.series[name].append(np.float32(value))
         self.steps += 1
