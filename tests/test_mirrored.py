@@ -6,6 +6,7 @@ import sys
 
 import pytest
 import tensorflow as tf
+from tensorflow.python.data.experimental.ops.distribute import _LegacyRebatchDataset
 
 from workbench.steps.replicas import split_rows
 
@@ -26,11 +27,9 @@ def found(tmp_path_factory):
         )
         for number in (2, 4)
     }
-    said = {
-        number: each.communicate(timeout=600)[1] for number, each in running.items()
-    }
-    for number, each in running.items():
-        assert each.returncode == 0, said[number][-3000:]
+    for each in running.values():
+        said = each.communicate(timeout=600)[1]
+        assert each.returncode == 0, said[-3000:]
     return {n: json.loads((folder / f"{n}.json").read_text()) for n in running}
 
 
@@ -128,10 +127,7 @@ def test_a_variant_has_the_bits_of_fit(found):
 
 @pytest.mark.parametrize("replicas", [2, 3, 4])
 def test_rows_are_dealt_out_as_tensorflow_does(replicas):
-    distribute = pytest.importorskip(
-        "tensorflow.python.data.experimental.ops"
-    ).distribute
     for rows in range(1, 14):
         dataset = tf.data.Dataset.from_tensors(tf.range(rows))
-        parts = distribute._LegacyRebatchDataset(dataset, replicas)
+        parts = _LegacyRebatchDataset(dataset, replicas)
         assert [len(part) for part in parts] == split_rows(rows, replicas)
