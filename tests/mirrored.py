@@ -5,6 +5,7 @@
 Devices can be split only before TensorFlow has run, so this is a process of its own.
 """
 
+import contextlib
 import json
 import os
 import pathlib
@@ -34,28 +35,36 @@ SGD, ADAM = keras.optimizers.SGD, keras.optimizers.Adam
 COSINE = keras.optimizers.schedules.CosineDecay
 
 
-def compiled(strategy, optimizer, *arguments, dropout=0.0, root=False, **others):
-    """A net that is the same on one device and on several, but for dropout."""
+def compiled(strategy, optimizer, *arguments, middle=(), **others):
+    """A net that is the same on one device and on several, but for its middle."""
     keras.utils.set_random_seed(0)
     with strategy.scope():
-        # A bias before the normalization would have a gradient of rounding alone.
-        hidden = layers.Dense(16, use_bias=False, name="hidden")
-        norm = layers.BatchNormalization(synchronized=True, name="bn")
-        bad = layers.Lambda(tf.sqrt, name="root")
-        middle = [bad if root else norm, layers.Activation("tanh")]
-        middle += [layers.Dropout(dropout, seed=1)] if dropout else []
-        out = layers.Dense(2, name="out")
-        model = keras.Sequential([keras.Input((6,)), hidden, *middle, out])
+        first, last = layers.Dense(8, "tanh"), layers.Dense(2)
+        model = keras.Sequential(
+            [keras.Input((6,)), first, *(layer() for layer in middle), last]
+        )
         model.compile(optimizer(*arguments), "mse", metrics=["mae"], **others)
     return model
 
 
-def states(model):
+def norm():
+    return layers.BatchNormalization(synchronized=True)
+
+
+def dropout():
+    return layers.Dropout(0.2, seed=1)
+
+
+def root():
+    return layers.Lambda(tf.sqrt, name="root")
+
+
+def states(model, others=()):
     """Everything that training changes, in each replica: list of arrays."""
     strategy = model.distribute_strategy
     return [
         part.numpy()
-        for variable in [*model.variables, *model.optimizer.variables]
+        for variable in [*model.variables, *model.optimizer.variables, *others]
         for part in strategy.experimental_local_results(variable.value)
     ]
 
@@ -107,7 +116,8 @@ def equals_one_device(several):
     """How far 50 steps are from those of one device."""
     extra = {"epochs": 2, "validation_data": (X[:32], Y[:32])}
     one, other = (
-        finished(compiled(s, SGD, 0.05, 0.9), (X, Y), **extra) for s in (ONE, several)
+        finished(compiled(s, SGD, 0.05, 0.9, middle=[norm]), (X, Y), **extra)
+        for s in (ONE, several)
     )
     names = ("loss", "gradient_norm", "learning_rate")
     records = ([getattr(run.records, name) for name in names] for run in (one, other))
@@ -124,22 +134,18 @@ def equals_one_device(several):
 def equals_fit(several):
     """Whether each optimizer ends in the bits of `fit`, and shows its History."""
     found = {}
-    for name, optimizer, clip in (
-        ("schedule", lambda: ADAM(COSINE(0.01, 12)), None),
-        ("own clip", lambda: keras.optimizers.AdamW(0.01, global_clipnorm=0.5), None),
-        ("clip", lambda: SGD(0.1, 0.9), clipping.ByGlobalNorm(0.3)),
+    for name, optimizer in (
+        ("schedule", lambda: ADAM(COSINE(0.01, 12))),
+        ("own clip", lambda: keras.optimizers.AdamW(0.01, global_clipnorm=0.5)),
     ):
-        by_fit, by_run = (compiled(several, optimizer, dropout=0.2) for _ in range(2))
+        by_fit, by_run = (
+            compiled(several, optimizer, middle=[dropout]) for _ in range(2)
+        )
         arguments = {"epochs": 2, "validation_data": FEW}
         keras.utils.set_random_seed(5)
-        run = finished(by_run, FEW, clip=clip, shuffle=True, **arguments)
-        if clip:
-            with several.scope():
-                by_fit.optimizer = clip.wrap(by_fit.optimizer)
+        run = finished(by_run, FEW, shuffle=True, **arguments)
         keras.utils.set_random_seed(5)
         history = by_fit.fit(*FEW, batch_size=BATCH_SIZE, verbose=0, **arguments)
-        if clip:  # the run's is gone again
-            by_fit.optimizer = by_fit.optimizer.inner_optimizer
         shown = run.history.history
         found[name] = [
             same(states(by_fit), states(by_run)),
@@ -210,47 +216,46 @@ def wait_until(condition):
 
 
 class States(keras.callbacks.Callback):
-    """Keeps the states before each step, and those before that."""
+    """Tells after which steps all is as before them, metrics too."""
+
+    def __init__(self):
+        super().__init__()
+        self.unchanged = []
 
     def on_train_batch_begin(self, batch, logs=None):
-        self.before = states(self.model) + self.metrics()
-
-    def metrics(self):
-        local = self.model.distribute_strategy.experimental_local_results
-        values = [v.value for v in self.model.metrics_variables]
-        return [part.numpy() for value in values for part in local(value)]
+        self.before = self.now()
 
     def on_train_batch_end(self, batch, logs=None):
-        if batch == 3:
-            self.unchanged = same(self.before, states(self.model) + self.metrics())
+        if same(self.before, self.now()):
+            self.unchanged.append(batch + 1)
+
+    def now(self):
+        return states(self.model, self.model.metrics_variables)
 
 
 def guards(several):
     """What a NaN in the rows of the last replica alone does to all of them."""
-    found = {}
-    row = 3 * BATCH_SIZE + BATCH_SIZE - 1
-    bad_x, bad_y = X[:96].copy(), Y[:96].copy()
-    bad_x[row], bad_y[row] = np.nan, np.nan
-    for name, data in (("x", (bad_x, FEW[1])), ("y", (FEW[0], bad_y))):
-        watcher = States()
-        run = run_of(compiled(several, ADAM), data, callbacks=[watcher])
-        try:
-            run.start().wait(SECONDS)
-        except FloatingPointError as error:
-            found[name] = str(error).partition(". That")[0]
-        run.resume()
-        run.wait(SECONDS)
-        found[name + " unchanged"] = watcher.unchanged
-    good = [row for row in range(96) if row // BATCH_SIZE != 3]
-    without = finished(compiled(several, ADAM), (FEW[0][good], FEW[1][good]))
-    found["left out"] = same(states(without.model), states(run.model))
-    run = run_of(compiled(several, SGD, root=True), FEW)
-    try:
-        run.start().wait(SECONDS)
-    except FloatingPointError as error:
-        found["layer"] = str(error).partition(". That")[0]
-    run.stop()
-    return found
+    said, ends = [], []
+    x, y = (array[:96].copy() for array in (X, Y))
+    x[2 * BATCH_SIZE - 1], y[4 * BATCH_SIZE - 1] = np.nan, np.nan
+    watcher = States()
+    for model, data in (
+        (compiled(several, ADAM, middle=[norm]), (x, y)),
+        (compiled(several, SGD, middle=[root]), (X[:32], Y[:32])),
+    ):
+        run = run_of(model, data, callbacks=[watcher]).start()
+        while not run.ended.is_set():
+            try:
+                run.wait(SECONDS)
+            except FloatingPointError as error:
+                said.append(str(error).partition(". That")[0])
+                run.resume()
+        ends.append(states(model))
+    good = [row for row in range(96) if row // BATCH_SIZE not in (1, 3)]
+    model = compiled(several, ADAM, middle=[norm])
+    finished(model, (X[good], Y[good]))
+    left_out = same(states(model), ends[0])
+    return {"said": said, "unchanged": watcher.unchanged, "left out": left_out}
 
 
 def resumes(several):
@@ -259,7 +264,7 @@ def resumes(several):
     with tempfile.TemporaryDirectory() as folder:
         for number, actions in enumerate(({}, {8: "stop"})):
             at = At(actions)
-            model = compiled(several, ADAM, dropout=0.2)
+            model = compiled(several, ADAM, middle=[dropout])
             extra = {"filepath": f"{folder}/{number}", "epochs": 2, "save_every": 5}
             run = run_of(model, FEW, shuffle=True, callbacks=[at], **extra)
             at.actions = {step: getattr(run, name) for step, name in actions.items()}
@@ -273,11 +278,13 @@ def resumes(several):
 
 def carries_the_scope(several):
     """Whether callbacks are under the strategy as `fit`'s would be."""
-    seen = []
-    with several.scope():
-        inside = run_of(compiled(several, SGD), FEW, callbacks=[Sees(seen)]).start()
-    inside.wait(SECONDS)
-    finished(compiled(several, SGD), FEW, callbacks=[Sees(seen)])
+    seen, data = [], (X[:32], Y[:32])
+    for scope in (several.scope, contextlib.nullcontext):
+        model = compiled(several, SGD, middle=[root])
+        with scope():
+            run = run_of(model, data, callbacks=[Sees(seen)]).start()
+        run.stop()
+        run.wait(SECONDS)
     return seen
 
 
