@@ -4,9 +4,11 @@ import concurrent.futures
 import contextlib
 import json
 import pathlib
+import signal
 import socket
 import sys
 import threading
+import types
 
 import numpy as np
 import psutil
@@ -14,7 +16,8 @@ import pytest
 import tensorflow as tf
 
 from tests import worker
-from workbench import checkpoints, devices
+from workbench import __main__, checkpoints, devices
+from workbench.checkpoints import arguments, workers
 
 MEET = "from workbench import devices; print(devices.wait_for_workers(seconds=60))"
 SCRIPT = pathlib.Path(worker.__file__)
@@ -43,6 +46,14 @@ def two(tmp_path_factory):
     return folder, [json.loads(output) for output in caught.value.outputs]
 
 
+@pytest.fixture(scope="module")
+def four(tmp_path_factory):
+    """Folder of four workers."""
+    folder = tmp_path_factory.mktemp("four")
+    launch("only_fit", folder, 4)
+    return folder
+
+
 def assert_as_alone(alone, file, number):
     """Compares weights, then histories and results."""
     together = list(np.load(file).values())
@@ -58,9 +69,22 @@ def test_two_workers_train_as_one(alone, two, kind):
     assert_as_alone(alone[kind], folder / f"{kind}.npz", 10)
 
 
-def test_four_workers_train_as_one(alone, tmp_path):
-    launch("only_fit", tmp_path, 4)
-    assert_as_alone(alone["sequential"], tmp_path / "sequential.npz", 6)
+def test_four_workers_train_as_one(alone, four):
+    assert_as_alone(alone["sequential"], four / "sequential.npz", 6)
+
+
+def test_the_losses_that_notebook_01_shows_are_these(alone, two, four):
+    file = SCRIPT.parent.parent / "notebooks" / "data" / "several_machines.json"
+    stored = json.loads(file.read_text())["losses"]
+    found = {
+        "one process": alone["sequential"],
+        "two workers": list(np.load(two[0] / "sequential.npz").values()),
+        "four workers": list(np.load(four / "sequential.npz").values()),
+    }
+    assert stored.keys() == found.keys()
+    for way, arrays in found.items():
+        # The losses follow the four weights; another processor rounds otherwise.
+        np.testing.assert_allclose(arrays[4], stored[way], rtol=0, atol=1e-4)
 
 
 def test_plain_keras_fails_which_the_mend_is_for(two):
@@ -106,6 +130,83 @@ def test_workers_go_on_to_the_same_bits_after_one_was_killed(two):
     for worker_folder in (folder / "cut").iterdir():
         found = checkpoints.list_checkpoints(worker_folder)
         assert [each.steps for each in found] == [40, 45, 50]
+
+
+class Folders:
+    """Stands in for the stores of some workers and the strategy that joins them."""
+
+    def __init__(self, *steps):
+        self.steps = [list(each) for each in steps]
+        self.barrier = threading.Barrier(len(steps))
+        self.told = [None] * len(steps)
+
+    def agree(self):
+        """What each worker finds, or its error, and what then is left."""
+        with concurrent.futures.ThreadPoolExecutor(len(self.steps)) as pool:
+            return list(pool.map(self._find, range(len(self.steps)))), self.steps
+
+    def _find(self, index):
+        def gather(number, axis):
+            self.told[index] = int(number[0])
+            self.barrier.wait(60)
+            told = list(self.told)
+            self.barrier.wait(60)
+            return told
+
+        def newest(at_most=1000):
+            found = [each for each in self.steps[index] if each <= at_most]
+            own = types.SimpleNamespace(steps=found[-1]) if found else None
+            return own, {}, []
+
+        def remove_after(steps):
+            self.steps[index] = [each for each in self.steps[index] if each <= steps]
+
+        store = types.SimpleNamespace(
+            folder=pathlib.Path("folder/worker-0"),
+            newest=newest,
+            remove_after=remove_after,
+            checkpoints=lambda: [
+                types.SimpleNamespace(steps=each) for each in self.steps[index]
+            ],
+        )
+        strategy = types.SimpleNamespace(gather=gather)
+        model = types.SimpleNamespace(distribute_strategy=strategy)
+        try:
+            checkpoint, _, damaged = workers.find_common(model, store)
+        except ValueError as error:
+            return str(error)
+        assert damaged == []
+        return checkpoint and checkpoint.steps
+
+
+@pytest.mark.parametrize(
+    ("steps", "common", "left"),
+    [
+        ([[], []], None, [[], []]),
+        ([[5, 10, 15], [5, 10, 15]], 15, [[5, 10, 15]] * 2),
+        ([[5, 10, 15], [0, 5, 10], [5, 10, 15]], 10, [[5, 10], [0, 5, 10], [5, 10]]),
+        ([[5, 15], [5, 10]], 5, [[5], [5]]),
+        # Killed before the second worker had written anything.
+        ([[0, 5], []], None, [[], []]),
+    ],
+)
+def test_all_go_on_from_the_newest_that_all_have(steps, common, left):
+    assert Folders(*steps).agree() == ([common] * len(steps), left)
+
+
+@pytest.mark.parametrize("steps", [[[5, 10, 15], []], [[0, 5, 10], []], [[5], [10]]])
+def test_what_a_worker_has_lost_is_an_error_and_costs_the_others_nothing(steps):
+    errors, left = Folders(*steps).agree()
+    for error in errors:
+        assert error.startswith("`filepath` must hold a checkpoint of the same step")
+        assert "Received: filepath=folder, here" in error
+    assert left == steps
+
+
+def test_several_workers_keep_two_checkpoints(monkeypatch):
+    monkeypatch.setattr(workers, "are_several", lambda model: True)
+    with pytest.raises(ValueError, match=r"`keep` must be >= 2 \(checkpoints\)"):
+        arguments.check_arguments(worker.build("random"), 1, 1, 1, "stop", {})
 
 
 # The workers find one another.
@@ -314,3 +415,17 @@ def test_all_begin_anew_after_a_loss(tmp_path):
 def test_the_launcher_checks_its_arguments(arguments):
     with pytest.raises(ValueError, match="`workers` must be >= 1 and `restarts` >= 0"):
         run_workers("", **arguments)
+
+
+def test_the_command_runs_a_script_as_workers(tmp_path, capfd):
+    script = tmp_path / "train.py"
+    script.write_text(f"import sys; {MEET}; sys.exit(int(sys.argv[1]))")
+    command = ["launch", "--workers", "2", str(script)]
+    before = signal.getsignal(signal.SIGTERM)
+    assert __main__.main([*command, "0"]) == 0
+    assert capfd.readouterr().out.count("Workers: 2") == 2
+    assert __main__.main([*command, "3"]) == 1
+    assert "of 2 failed with exit code 3 after" in capfd.readouterr().err
+    assert __main__.main(["launch", "--workers", "0", str(script)]) == 2
+    assert "`workers` must be >= 1" in capfd.readouterr().err
+    assert signal.getsignal(signal.SIGTERM) is before

@@ -134,7 +134,6 @@ def resumable(strategy, filepath, *callbacks):
         epochs=EPOCHS,
         batch_size=BATCH_SIZE,
         save_every=5,
-        validation_data=data(),
         callbacks=callbacks,
     )
     weights = [weight.tobytes().hex() for weight in model.get_weights()]

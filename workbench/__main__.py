@@ -1,4 +1,4 @@
-"""The commands `python -m workbench doctor` and `python -m workbench inspect FILE`.
+"""The commands of `python -m workbench`: `doctor`, `inspect FILE`, `launch SCRIPT`.
 
 Each command is a function that takes the parsed arguments and returns the exit code.
 """
@@ -6,6 +6,7 @@ Each command is a function that takes the parsed arguments and returns the exit 
 import argparse
 import dataclasses
 import pathlib
+import signal
 import sys
 
 from workbench import devices, formats
@@ -50,6 +51,26 @@ def doctor(arguments):
     return int(bool(diagnosis))
 
 
+def launch(arguments):
+    """Runs a script as several workers; 0 if all ended well, 1 if one was lost."""
+    # Without this, what ends the launcher would leave its workers.
+    before = signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+    try:
+        devices.launch_workers(
+            [sys.executable, arguments.script, *arguments.argument],
+            arguments.workers,
+            seconds=arguments.seconds,
+            restarts=arguments.restarts,
+            capture=False,
+        )
+    except (devices.WorkerError, ValueError) as error:
+        sys.stderr.write(f"{error}\n")
+        return 1 if isinstance(error, devices.WorkerError) else 2
+    finally:
+        signal.signal(signal.SIGTERM, before)
+    return 0
+
+
 def _seconds(text):
     number = float(text)
     if not 0 < number < float("inf"):
@@ -75,10 +96,31 @@ def _add_doctor(commands):
     command.set_defaults(run=doctor)
 
 
+def _add_launch(commands):
+    command = commands.add_parser(
+        "launch",
+        help="run a script as several workers on this machine",
+        description="Runs a script as several workers, each with its TF_CONFIG, and "
+        "ends all when one is lost. Exit code: 0 all ended well, 1 one was lost, 2 the "
+        "arguments are wrong.",
+    )
+    command.add_argument("--workers", type=int, default=2, help="how many")
+    command.add_argument(
+        "--restarts", type=int, default=0, help="how often all may begin anew"
+    )
+    command.add_argument(
+        "--seconds", type=_seconds, default=12.0, help="within which all must join"
+    )
+    command.add_argument("script", help="a Python file")
+    command.add_argument("argument", nargs=argparse.REMAINDER, help="of the script")
+    command.set_defaults(run=launch)
+
+
 def _parser():
     parser = argparse.ArgumentParser(prog="python -m workbench")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     _add_doctor(commands)
+    _add_launch(commands)
     command = commands.add_parser(
         "inspect",
         help="look into model files without loading them",

@@ -56,13 +56,15 @@ def find_common(model, store):
         if len(set(steps)) == 1:
             break
         checkpoint, tensors, _ = store.newest(at_most=min(steps))
-    oldest = _ask_all(strategy, _oldest(store))
-    if checkpoint is None and max(oldest) > 0:
+    own = [each.steps for each in store.checkpoints()]
+    # A worker killed at the start may have none, where another has two by then.
+    late = _ask_all(strategy, int(len(own) > 2 or min(own, default=0) > 0))
+    if checkpoint is None and any(late):
         raise ValueError(
             "`filepath` must hold a checkpoint of the same step on all workers, and "
-            f"the oldest are of the steps {oldest}, worker by worker. Bring back the "
-            "folder that is missing, or name another `filepath` to begin anew. "
-            f"Received: filepath={store.folder.parent}"
+            "there is none. Bring back the folder that is missing, or name another "
+            "`filepath` to begin anew. Received: "
+            f"filepath={store.folder.parent}, here with checkpoints of steps {own}"
         )
     store.remove_after(_steps_of(checkpoint))
     return checkpoint, tensors, []
@@ -83,7 +85,3 @@ def _ask_all(strategy, number):
 
 def _steps_of(checkpoint):
     return -1 if checkpoint is None else checkpoint.steps
-
-
-def _oldest(store):
-    return min((each.steps for each in store.checkpoints()), default=0)
