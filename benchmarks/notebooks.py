@@ -3,8 +3,11 @@
 Usage: python -m benchmarks.notebooks [notebooks/04_clipping.ipynb …]
 
 Runs notebooks one after the other, each in a kernel of its own, as a student would
-with *Run All Cells*. Memory is read from `/proc`, so this needs Linux. The first plot
-counts from the start of the kernel, on the cores that this machine has.
+with *Run All Cells*. Memory is read from `/proc`, so this needs Linux. *Peak* is all of
+the kernel's memory at its highest, with the libraries that it maps from files; *own* is
+what it and its processes have for themselves, which no other kernel can share and the
+system cannot drop. The first plot counts from the start of the kernel, on the cores
+that this machine has.
 """
 
 import contextlib
@@ -20,8 +23,8 @@ from nbclient import NotebookClient
 
 ROOT = pathlib.Path(__file__).parents[1]
 PAUSE = 0.05  # seconds between two looks
-WIDTHS = (24, 8, 15, 10, 7)
-COLUMNS = ("notebook", "kernel", "with processes", "first plot", "whole")
+WIDTHS = (24, 6, 6, 10, 7)
+COLUMNS = ("notebook", "peak", "own", "first plot", "whole")
 
 
 class Watched(NotebookClient):
@@ -51,11 +54,11 @@ def status(pid, name, file="status"):
 
 
 def family(pid):
-    """MiB of a process and all that it started; what two share counts once."""
+    """MiB that a process and all that it started have for themselves."""
     with contextlib.suppress(psutil.NoSuchProcess):
         process = psutil.Process(pid)
         pids = [pid, *(child.pid for child in process.children(recursive=True))]
-        return sum(status(one, "Pss", "smaps_rollup") for one in pids)
+        return sum(status(one, "Pss_Anon", "smaps_rollup") for one in pids)
     return 0.0
 
 
@@ -79,7 +82,7 @@ class Peak(threading.Thread):
 
 
 def measure(path):
-    """Runs a notebook; returns MiB of the kernel, MiB with children, two times."""
+    """Runs a notebook; returns its peak and its own in MiB, then two times."""
     notebook = nbformat.read(path, as_version=4)
     where = {"metadata": {"path": str(path.parent)}}
     client = Watched(notebook, timeout=600, kernel_name="python3", resources=where)
@@ -91,9 +94,9 @@ def measure(path):
         for index, cell in enumerate(notebook.cells):
             client.execute_cell(cell, index)
         whole = time.perf_counter() - begin
-        together, alone = peak.stop(), status(pid, "VmHWM")
+        own, highest = peak.stop(), status(pid, "VmHWM")
     plot = (client.first_plot or float("nan")) - begin
-    return alone, max(alone, together), plot, whole
+    return highest, own, plot, whole
 
 
 def row(*texts):
@@ -110,8 +113,8 @@ def main(arguments):
     print(f"MiB and seconds, on {len(os.sched_getaffinity(0))} cores")
     print(row(*COLUMNS))
     for path in paths or sorted((ROOT / "notebooks").glob("*.ipynb")):
-        alone, together, plot, whole = measure(path)
-        numbers = (f"{alone:.0f}", f"{together:.0f}", f"{plot:.1f}", f"{whole:.1f}")
+        highest, own, plot, whole = measure(path)
+        numbers = (f"{highest:.0f}", f"{own:.0f}", f"{plot:.1f}", f"{whole:.1f}")
         print(row(path.stem, *numbers), flush=True)
 
 
