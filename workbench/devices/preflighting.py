@@ -71,7 +71,7 @@ def preflight(model, data=None, *, batch_size=32, strategy=None):
         )
     chosen = strategy or model.distribute_strategy
     found = list(_about_strategy(keras, model, chosen))
-    if hasattr(chosen, "cluster_resolver"):
+    if getattr(chosen, "cluster_resolver", None) is not None:
         found += _about_workers(data)
     if chosen.num_replicas_in_sync > 1:
         number = chosen.num_replicas_in_sync
