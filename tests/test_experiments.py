@@ -358,6 +358,19 @@ def test_vectorized_recurrent(layer):
     assert_equal_to_fit(recurrent(layer), SEQUENCES, variants, "vectorized")
 
 
+@pytest.mark.parametrize("build", [mlp, convolutional])
+def test_evaluations_may_be_fewer_than_epochs(build):
+    data = tuple(part[:50] for part in (ROWS if build is mlp else IMAGES))
+    variants = {"a": Variant(optimizers.SGD(0.1)), "b": Variant(optimizers.SGD(0.2))}
+    arguments = {"epochs": 5, "batch_size": 10, "validation_data": data}
+    every = compare(build, data, dict(variants), **arguments)
+    some = compare(build, data, variants, validation_freq=2, **arguments)
+    for name, record in some.records.items():
+        for key, values in every.records[name].epochs.items():
+            wanted = values[1::2] if key.startswith("val_") else values
+            np.testing.assert_array_equal(record.epochs[key], wanted)
+
+
 def test_vectorized_long_recurrent(monkeypatch):
     monkeypatch.setattr(planning, "_LONGEST_UNROLLED", 1)
     variants = {"a": Variant(optimizers.SGD(0.1)), "b": Variant(optimizers.SGD(0.2))}

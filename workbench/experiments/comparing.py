@@ -19,6 +19,7 @@ def compare(  # noqa: PLR0913, the signature is public
     batch_size=32,
     seed=0,
     validation_data=None,
+    validation_freq=1,
     executor=None,
 ):
     """Trains variants of one model from equal weights over equal batches.
@@ -48,7 +49,8 @@ def compare(  # noqa: PLR0913, the signature is public
         epochs: Positive int.
         batch_size: Positive int, samples; for arrays.
         seed: int >= 0.
-        validation_data: As `data`, evaluated after each epoch, or None.
+        validation_data: As `data`, evaluated after epochs, or None.
+        validation_freq: Positive int, epochs from one evaluation to the next.
         executor: `concurrent.futures.Executor` that runs the variants elsewhere, a
             few per task; also what Dask's `Client.get_executor()` gives. It must not
             fork: use `ProcessPoolExecutor(mp_context=get_context("spawn"))`.
@@ -60,9 +62,15 @@ def compare(  # noqa: PLR0913, the signature is public
         TypeError: If `build` does not return a Keras model, or a variant is none.
         ValueError: If an argument is out of range, or `loss` is missing or too much.
     """
-    _check(variants, epochs=epochs, batch_size=batch_size, seed=seed)
+    arguments = {
+        "epochs": epochs,
+        "batch_size": batch_size,
+        "seed": seed,
+        "validation_freq": validation_freq,
+    }
+    _check(variants, **arguments)
     started = time.perf_counter()
-    arguments = {"loss": loss, "epochs": epochs, "seed": seed, "batch_size": batch_size}
+    arguments["loss"] = loss
     if executor is not None:
         from workbench.experiments import remote  # noqa: PLC0415, only where needed
 
@@ -96,6 +104,7 @@ def run_here(  # noqa: PLR0913, what `compare` takes
     epochs,
     seed,
     batch_size,
+    validation_freq=1,
     make_bar=Progress,
 ):
     """Runs variants in this process; see `compare`.
@@ -116,6 +125,7 @@ def run_here(  # noqa: PLR0913, what `compare` takes
         loss=loss,
         epochs=epochs,
         seed=seed,
+        validation_freq=validation_freq,
     )
     candidates, errors = session.resolve(variants)
     bar = make_bar(session.steps * len(candidates))
@@ -144,6 +154,7 @@ def _check(variants, **counts):
         "epochs": "passes over the data",
         "batch_size": "samples",
         "seed": "a seed",
+        "validation_freq": "epochs",
     }
     for name, value in counts.items():
         least = 0 if name == "seed" else 1

@@ -38,7 +38,8 @@ class Record:
             the clip left out.
         learning_rate: float32 `(steps,)`.
         epochs: Mapping of name -> float64 `(epochs,)`: `loss`, compiled metrics, and
-            the same with `val_` before it for the validation data.
+            the same with `val_` before it for the validation data, as many as there
+            were evaluations.
     """
 
     name: str
@@ -98,8 +99,8 @@ def make_record(name, series, epoch_logs, *, interrupted, error, **how):
         series = {key: values[: bad + 1] for key, values in series.items()}
     elif interrupted:
         status, reason = INTERRUPTED, f"stopped after {len(series['loss'])} steps"
-    names = epoch_logs[0] if epoch_logs else ()
-    epochs = {n: np.array([logs[n] for logs in epoch_logs]) for n in names}
+    names = dict.fromkeys(name for logs in epoch_logs for name in logs)
+    epochs = {n: np.array([e[n] for e in epoch_logs if n in e]) for n in names}
     series = {key: np.asarray(values, "float32") for key, values in series.items()}
     return Record(
         name=name,

@@ -30,7 +30,8 @@ def run(session, candidates, progress):
             epoch = session.feed.epoch(index)
             if index == 0:
                 _start(session, units, epoch, progress)
-            _run_epoch(session, units, epoch, before, progress)
+            validation = session.validation_after(index)
+            _run_epoch(units, epoch, validation, before, progress)
             before += len(epoch.sizes)
     except KeyboardInterrupt:
         interrupted = True
@@ -63,12 +64,12 @@ def _start(session, units, epoch, progress):
         units.append(unit)
 
 
-def _run_epoch(session, units, epoch, before, progress):
+def _run_epoch(units, epoch, validation, before, progress):
     stop = threading.Event()
 
     def finish(unit):
         try:
-            _finish_epoch(session, unit, epoch, before, progress, stop)
+            _finish_epoch(unit, epoch, validation, before, progress, stop)
         except Exception as error:  # noqa: BLE001, ends these variants, not the others
             unit.error = error
 
@@ -86,7 +87,7 @@ def _run_epoch(session, units, epoch, before, progress):
                 raise
 
 
-def _finish_epoch(session, unit, epoch, before, progress, stop):
+def _finish_epoch(unit, epoch, validation, before, progress, stop):
     steps = len(epoch.sizes)
     while not unit.finished_early and unit.steps - before < steps:
         if stop.is_set():
@@ -95,7 +96,7 @@ def _finish_epoch(session, unit, epoch, before, progress, stop):
         unit.advance(epoch.data, piece)
         progress.add(len(piece) * len(unit.candidates))
     if unit.steps - before == steps and not unit.finished_early:
-        unit.end_epoch(epoch.sizes, session.validation)
+        unit.end_epoch(epoch.sizes, validation)
 
 
 def _chunk(unit):

@@ -33,12 +33,14 @@ class Session:
         loss: As for `compile`, or None.
         epochs: Positive int.
         seed: int.
+        validation_freq: Positive int, epochs from one evaluation to the next.
     """
 
-    def __init__(self, build, feed, validation, *, loss, epochs, seed):
+    def __init__(self, build, feed, validation, *, loss, epochs, seed, validation_freq):
         self.build = build
         self.feed = feed
-        self.validation = validation
+        self._validation = validation
+        self._validation_freq = validation_freq
         self.loss = loss
         self.epochs = epochs
         self.seed = seed
@@ -55,6 +57,10 @@ class Session:
         self._starts[seed] = planning.start_values(self.model)
         self.compiled_optimizer = self.model.optimizer if loss is None else None
         self.only_fit = planning.on_several(self.model) or planning.only_fit(self.model)
+
+    def validation_after(self, index):
+        """Returns the `feeding.Epoch` to evaluate after an epoch, from 0, or None."""
+        return None if (index + 1) % self._validation_freq else self._validation
 
     def _new_model(self, seed):
         model = planning.build_model(self.build, seed, self.batch)

@@ -42,7 +42,7 @@ def strength_map(  # noqa: PLR0913, the signature is public
         seeds: Iterable of int, for the initial weights; the batches are the same.
         epochs: Positive int.
         batch_size: Positive int, samples; for arrays.
-        validation_data: As `data`, measured after each epoch, or None.
+        validation_data: As `data`, measured after the last epoch, or None.
         executor: As for `compare`.
 
     Returns:
@@ -61,6 +61,7 @@ def strength_map(  # noqa: PLR0913, the signature is public
         batch_size=batch_size,
         seed=plan.seeds[0],
         validation_data=validation_data,
+        validation_freq=epochs,
         executor=executor,
     )
     return measure_plan(plan, comparison, data)

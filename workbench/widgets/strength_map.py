@@ -116,6 +116,7 @@ class StrengthMap(Comparing):
         self._strengths, self._seeds = strengths, tuple(seeds)
         self._fit_arguments = {"epochs": epochs, "batch_size": batch_size}
         self._arguments = {**self._fit_arguments, "validation_data": validation_data}
+        self._arguments["validation_freq"] = epochs  # the map shows the end
         self._map_plan = None
         self._drawing, self._drawn = PenaltyFigure(), None
         self._recorder = PenaltyRecorder()
