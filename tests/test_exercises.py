@@ -2,6 +2,7 @@
 
 import ast
 import functools
+import re
 
 import nbformat
 import pytest
@@ -90,7 +91,9 @@ def test_answers_take_no_name_from_the_notebook(name):
     above = "\n".join(c for c in codes if "%" not in c.partition("\n")[0])
     above = "\n".join(line for line in above.split("\n") if " = %" not in line)
     for exercise in SOURCES[name].exercises:
-        taken = assigned(f"{exercise.start}\n{exercise.answer}") & assigned(above)
+        taken = assigned(f"{exercise.start}\n{exercise.answer}") & assigned(above) - {
+            "_"
+        }
         assert not taken, (exercise.title, taken)
 
 
@@ -104,6 +107,19 @@ def test_notebooks_are_made_from_their_source(name):
             for n in (stored, notebook)
         ]
         assert parts[0] == parts[1], path.name
+
+
+@pytest.mark.parametrize("name", SOURCES)
+def test_a_notebook_opens_with_a_question_and_ends_with_the_answer(name):
+    path = make_exercises.SOURCES.parent / f"{name}.ipynb"
+    texts = [c.source for c in nbformat.read(path, 4).cells]
+    title, question = texts[0].split("\n\n")[:2]
+    assert title.startswith("# ")
+    assert re.fullmatch(r'> ".+\?.*"', question)
+    summary = next(text for text in texts if "## Summary" in text)
+    assert "\n| published | with | today |\n" in summary
+    answer = re.sub("`[^`]*`", "", summary.partition("**The answer.** ")[2])
+    assert len(re.findall(r"\.(?:\s|$)", answer)) == 3
 
 
 def test_every_notebook_with_exercises_is_known_to_the_index():

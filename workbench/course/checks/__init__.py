@@ -1,3 +1,9 @@
 """The checks, one module for each notebook: `exercise_1`, `exercise_2` and so on."""
 
-NOTEBOOKS = ("01_devices", "03_embedding_lookup", "04_clipping")
+NOTEBOOKS = (
+    "01_devices",
+    "02_embeddings",
+    "03_embedding_lookup",
+    "04_clipping",
+    "05_learning_rate",
+)
