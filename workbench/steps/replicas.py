@@ -70,7 +70,6 @@ def cond(predicate, true_fn, false_fn, around=(contextlib.nullcontext,) * 2):
             them alone can patch something and take it back.
     """
     replica = tf.distribute.get_replica_context()
-    several = replica is not None and replica.num_replicas_in_sync > 1
 
     # An update merges the replicas, which it cannot do from inside a replica's branch:
     # the branch must be outside. keras.optimizers.LossScaleOptimizer does the same.
@@ -87,7 +86,8 @@ def cond(predicate, true_fn, false_fn, around=(contextlib.nullcontext,) * 2):
         decided = strategy.experimental_local_results(predicates)[0]
         tf.cond(decided, *map(branch, functions, around))
 
-    if several:
+    # A MirroredStrategy of one device has its own thread, too.
+    if replica is not None and tf.distribute.has_strategy():
         replica.merge_call(across, args=(predicate, true_fn, false_fn))
         return
 
