@@ -83,6 +83,27 @@ def preflight(model, data=None, *, batch_size=32, strategy=None):
     return Preflight(sorted(found, key=lambda concern: not concern.fails))
 
 
+def check_trainable(model, data=None, *, batch_size=32):
+    """Raises ValueError where `Run` and `compare` refuse a model under its strategy.
+
+    Args:
+        model: As for `preflight`, like the next two.
+        data: Arrays, a dataset, or None.
+        batch_size: int, rows.
+    """
+    import tensorflow as tf  # noqa: PLC0415, importing this module must be fast
+
+    preflight(model, data, batch_size=batch_size).check()
+    strategy = model.distribute_strategy
+    several = strategy.num_replicas_in_sync > 1
+    if several and not isinstance(strategy, tf.distribute.MirroredStrategy):
+        raise ValueError(
+            "`model` must live on one device or under a MirroredStrategy; elsewhere "
+            "take its own `fit`, or `checkpoints.fit`. Received: a model under "
+            f"{type(strategy).__name__}"
+        )
+
+
 def _about_strategy(keras, model, strategy):
     if concern := _STRATEGIES.get(type(strategy).__name__):
         yield concern

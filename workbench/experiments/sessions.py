@@ -3,7 +3,7 @@
 import numpy as np
 import tensorflow as tf
 
-from workbench.devices import preflight
+from workbench.devices.preflighting import check_trainable
 from workbench.experiments import (
     cohorts,
     fitting,
@@ -53,7 +53,7 @@ class Session:
         self.batch_size = len(rows) if len(first.orders) == 1 and feed.even else None
         self.model = self._new_model(seed)
         for size in sorted(set(first.sizes.tolist())):
-            preflight(self.model, batch_size=size).check()
+            check_trainable(self.model, batch_size=size)
         self._starts[seed] = planning.start_values(self.model)
         self.compiled_optimizer = self.model.optimizer if loss is None else None
         self.only_fit = planning.on_several(self.model) or planning.only_fit(self.model)

@@ -1,10 +1,8 @@
 """What a run is given, checked before anything trains."""
 
 import keras
-import tensorflow as tf
 
 from workbench.clipping import ClippedOptimizer
-from workbench.devices import preflight
 from workbench.steps import unscaled
 
 _RESERVED = ("x", "y", "sample_weight", "epochs", "batch_size")
@@ -49,24 +47,6 @@ def check_model(model):
     if model.optimizer is None:
         raise ValueError(
             "`model` must be compiled with an optimizer. Received: optimizer=None"
-        )
-
-
-def check_strategy(model, data, batch_size):
-    """Raises ValueError if model and data do not go with the model's strategy.
-
-    Args:
-        model: Compiled `keras.Model`.
-        data: Tuple of arrays, or a dataset.
-        batch_size: int, for arrays.
-    """
-    strategy = model.distribute_strategy
-    preflight(model, data, batch_size=batch_size).check()
-    several = strategy.num_replicas_in_sync > 1
-    if several and not isinstance(strategy, tf.distribute.MirroredStrategy):
-        raise ValueError(
-            "`model` must live on one device or under a MirroredStrategy. Received: a "
-            f"model under {type(strategy).__name__}"
         )
 
 

@@ -1,7 +1,8 @@
 """The call of a model's own `fit`: once, or exactly resumable."""
 
 from workbench.checkpoints import Session
-from workbench.training.arguments import check_strategy, fit_arguments_of
+from workbench.devices.preflighting import check_trainable
+from workbench.training.arguments import fit_arguments_of
 
 _OF_CHECKPOINTS = ("save_every", "keep", "seed", "on_error", "by_hash")
 
@@ -27,7 +28,7 @@ def fit_of(model, data, callbacks, *, filepath, epochs, batch_size, **others):
             does not go with the model's strategy.
     """
     arguments = fit_arguments_of(data, epochs, batch_size, others)
-    check_strategy(model, data, batch_size)
+    check_trainable(model, data, batch_size=batch_size)
     if filepath is not None:
         others |= {"epochs": epochs, "batch_size": batch_size}
         return ResumableFit(
