@@ -6,4 +6,9 @@ NOTEBOOKS = (
     "03_embedding_lookup",
     "04_clipping",
     "05_learning_rate",
+    "06_regularization",
+    "07_save_and_resume",
+    "08_model_formats",
+    "09_activations",
+    "10_your_own_model",
 )
