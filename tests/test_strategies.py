@@ -162,7 +162,7 @@ def test_strategies_that_keras_does_not_know(strategy, code, fails):
 
 
 class MultiWorkerStrategy(Pretended):
-    cluster_resolver = None
+    cluster_resolver = object()
 
 
 def test_what_differs_on_several_workers_is_foretold():
