@@ -128,7 +128,7 @@ def my_shrink(weights, amount):
 weights = np.array([0.3, -0.3, 0.05, -0.05, 0.0], "float32")
 theirs = np.array(ProximalL1(0.1, learning_rate=1.0)(weights))
 np.testing.assert_allclose(my_shrink(weights, 0.1), theirs, atol=1e-7)
-print(theirs)
+print([round(float(weight), 1) + 0 for weight in theirs])
 
 
 # %% wrong says="pushed past zero"

@@ -16,7 +16,7 @@ from workbench.experiments.resume_bench import crash_after, largest_difference
 
 # %% setup
 SEED = 7
-EPOCHS_BEFORE, EPOCHS_AFTER = 12, 4
+EPOCHS_BEFORE = 12
 SCRATCH = tempfile.TemporaryDirectory()  # goes when the kernel ends
 FOLDER = pathlib.Path(SCRATCH.name)
 

@@ -231,23 +231,29 @@ hold_for_weights = 3
 # Section 2 says what to do with the old `.h5`. The loss is `"sparse_categorical_crossentropy"`.
 
 # %% start
+import logging
+
 cause = ...  # a letter, in quotes
 my_saved = build_model()
 my_saved.fit(images, labels, epochs=2, verbose=0)
-with quiet():  # Keras warns that .h5 is old
-    my_saved.save("found.h5")
-    my_loaded = keras.models.load_model("found.h5")
+logging.disable(logging.WARNING)  # Keras says that .h5 is old
+my_saved.save("found.h5")
+my_loaded = keras.models.load_model("found.h5")
+logging.disable(logging.NOTSET)
 my_loaded.fit(images, labels, verbose=0)
 right = my_loaded.evaluate(images, labels, verbose=0)[1]
 print(f"more than half are right: {right > 0.5}")
 
 # %% answer
+import logging
+
 cause = "c"  # a letter, in quotes
 my_saved = build_model()
 my_saved.fit(images, labels, epochs=2, verbose=0)
-with quiet():  # Keras warns that .h5 is old
-    my_saved.save("found.h5")
-    my_loaded = keras.models.load_model("found.h5", compile=False)
+logging.disable(logging.WARNING)  # Keras says that .h5 is old
+my_saved.save("found.h5")
+my_loaded = keras.models.load_model("found.h5", compile=False)
+logging.disable(logging.NOTSET)
 my_loaded.compile("adam", "sparse_categorical_crossentropy", metrics=["accuracy"])
 my_loaded.fit(images, labels, verbose=0)
 right = my_loaded.evaluate(images, labels, verbose=0)[1]

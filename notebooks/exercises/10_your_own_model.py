@@ -340,4 +340,6 @@ my_digits = x_train[:640] - x_train[:640].mean(0)
 
 # %% wrong says="order of the digits"
 cause, first_step = "b", 1
-my_digits = np.random.default_rng(0).normal(size=(640, 28, 28))
+my_pixels = x_train[:640]
+my_digits = (my_pixels - my_pixels.mean(0)) / np.maximum(my_pixels.std(0), 0.01)
+my_digits = my_digits[::-1]

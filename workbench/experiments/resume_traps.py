@@ -43,7 +43,8 @@ def spring_traps():
         `Traps`.
     """
     with tempfile.TemporaryDirectory() as folder:
-        closed = {name: trap(Bench(folder)) for name, trap in _TRAPS.items()}
+        bench = Bench(folder)
+        closed = {name: trap(bench) for name, trap in _TRAPS.items()}
     closed = {name: tuple(map(bool, both)) for name, both in closed.items()}
     return Traps(*({name: both[i] for name, both in closed.items()} for i in (0, 1)))
 

@@ -56,18 +56,18 @@ def exercise_2(my_dead):
         4: "has values that are small, and not 0",
     }
     for shape in ((6,), (2, 3, 4)):
-        what = "" if len(shape) == 1 else "Of feature maps: "
+        what = "It" if len(shape) == 1 else "Of feature maps: it"
         found = np.asarray(my_dead(_outputs(shape)))
         if found.shape != (5,):
             raise Wrong(
-                f"{what}it must say true or false for each unit, here five. Its answer "
+                f"{what} must say true or false for each unit, here five. Its answer "
                 f"to outputs of shape {(*shape, 5)} had the shape {found.shape}."
             )
         for unit, reason in why.items():
             if found[unit]:
-                raise Wrong(f"{what}it calls a unit dead that {reason}.")
+                raise Wrong(f"{what} calls a unit dead that {reason}.")
         if not found[0]:
-            raise Wrong(f"{what}it does not find the unit that is 0 for all inputs.")
+            raise Wrong(f"{what} does not find the unit that is 0 for all inputs.")
     return "A unit is dead if it is 0 for all inputs in all places, and not before."
 
 
@@ -104,8 +104,8 @@ def _nets():
     left = dense(16, "tanh", name="left")(inputs)
     right = dense(16, "tanh", name="right")(inputs)
     yield "this net", keras.Model(inputs, [left, right])
-    top = dense(16, name="top")(keras.layers.Add(name="both")([left, right]))
-    yield "a net with one layer more", keras.Model(inputs, top)
+    top = dense(16, name="top")(left)
+    yield "a net with one layer more", keras.Model(inputs, [right, top])
 
 
 def exercise_4(cause, my_read):
