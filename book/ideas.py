@@ -1,6 +1,6 @@
 """Draws one picture per notebook that carries its idea without a word.
 
-Usage: python book/ideas.py
+Usage: python -m book.ideas
 
 Writes notebooks/data/NN_idea.svg, 16 by 9, for the index, the book and slides.
 """

@@ -1,6 +1,6 @@
 """Puts into each notebook what all of them open with; run again it changes nothing.
 
-Usage: python book/openings.py
+Usage: python -m book.openings
 
 A picture of the idea under the title, and a first code cell that brings the workbench
 where it is missing. The address it comes from stands in pyproject.toml.
@@ -20,14 +20,17 @@ CELL = "install"
 INSTALL = """\
 # Brings the workbench where it is missing, as in Colab; elsewhere this does nothing.
 import importlib.util
+import os
 import pathlib
 import sys
 
 if importlib.util.find_spec("workbench") is None:
+    shell = get_ipython()
     if not pathlib.Path("{up}/pyproject.toml").exists():
-        !git clone -q --depth 1 {address}
-        %cd -q {name}/{folder}
-    %pip install -q {up}
+        address = "{address}"
+        shell.system(f"git clone -q --depth 1 {{address}}")
+        os.chdir("{name}/{folder}")
+    shell.run_line_magic("pip", "install -q {up}")
 if "google.colab" in sys.modules:
     from google.colab import output
 
@@ -73,14 +76,15 @@ def complete(notebook, path):
         opening.source = f"{text.rstrip()}\n\n{picture(number)}"
     cells = [cell for cell in notebook.cells if cell.id != CELL]
     first = next(i for i, cell in enumerate(cells) if cell.cell_type == "code")
-    cell = nbformat.v4.new_code_cell(install(path), id=CELL)
+    cell = nbformat.v4.new_code_cell(install(path), id=CELL, execution_count=1)
+    cell.metadata["tags"] = ["remove-cell"]  # the book needs no workbench
     notebook.cells = [*cells[:first], cell, *cells[first:]]
     _number(notebook.cells)
 
 
 def _number(cells):
-    """Numbers the code cells as if they had run from top to bottom."""
-    code = (cell for cell in cells if cell.cell_type == "code")
+    """Numbers the code cells that ran as if they had run from top to bottom."""
+    code = (cell for cell in cells if cell.get("execution_count"))
     for count, cell in enumerate(code, start=1):
         cell.execution_count = count
         for output in cell.outputs:

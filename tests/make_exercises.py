@@ -194,6 +194,8 @@ def made(source):
     ):
         notebook = nbformat.read(path if path.exists() else student, 4)
         stored = {c.source: c for c in notebook.cells if c.cell_type == "code"}
+        if not kept:  # the solutions keep what all notebooks open with
+            cells[2:2] = [c for c in notebook.cells if c.id == "install"]
         for cell in cells:
             if cell.cell_type == "code" and cell.source in stored:
                 cell.outputs = stored[cell.source].outputs
