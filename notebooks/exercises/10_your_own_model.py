@@ -185,7 +185,7 @@ def my_batch_losses(logged):
 
 
 # %% 3. Explain: why `val_loss` starts below `loss` [markdown]
-# After the first epoch of section 1, somebody evaluates the model on the *training* digits. Keras had logged a loss of 0.44 for the epoch. Evaluated, the loss is 0.09. With dropout still on, by `model(x, training=True)`, it is 0.17. How much of the gap between the first two is due to dropout, and how much to the mean over a model that was still worse? And which statements hold?
+# After the first epoch of section 1, somebody evaluates the model on the *training* digits. Keras had logged a loss of 0.40 for the epoch. Evaluated, the loss is 0.09. With dropout still on, by `model(x, training=True)`, it is 0.16. How much of the gap between the first two is due to dropout, and how much to the mean over a model that was still worse? And which statements hold?
 #
 # - **a** Most of the gap is the mean over a model that was still worse.
 # - **b** Most of the gap is dropout.
@@ -205,8 +205,8 @@ due_to_mean = ...
 hold_for_the_gap = ...  # letters out of "abcde"
 
 # %% answer
-due_to_dropout = 0.17 - 0.09
-due_to_mean = 0.44 - 0.17
+due_to_dropout = 0.16 - 0.09
+due_to_mean = 0.40 - 0.16
 hold_for_the_gap = "ad"  # letters out of "abcde"
 
 # %% why [markdown]
@@ -227,22 +227,22 @@ assert gap > 0
 assert 0 < dropout_part < gap / 2
 
 # %% wrong says="differ in dropout only"
-due_to_dropout, due_to_mean, hold_for_the_gap = 0.44 - 0.17, 0.17 - 0.09, "ad"
+due_to_dropout, due_to_mean, hold_for_the_gap = 0.40 - 0.16, 0.16 - 0.09, "ad"
 
 # %% wrong says="add up to the whole gap"
-due_to_dropout, due_to_mean, hold_for_the_gap = 0.17 - 0.09, 0.44 - 0.09, "ad"
+due_to_dropout, due_to_mean, hold_for_the_gap = 0.16 - 0.09, 0.40 - 0.09, "ad"
 
 # %% wrong says="b) does not hold"
-due_to_dropout, due_to_mean, hold_for_the_gap = 0.17 - 0.09, 0.44 - 0.17, "bd"
+due_to_dropout, due_to_mean, hold_for_the_gap = 0.16 - 0.09, 0.40 - 0.16, "bd"
 
 # %% wrong says="c) does not hold"
-due_to_dropout, due_to_mean, hold_for_the_gap = 0.17 - 0.09, 0.44 - 0.17, "acd"
+due_to_dropout, due_to_mean, hold_for_the_gap = 0.16 - 0.09, 0.40 - 0.16, "acd"
 
 # %% wrong says="e) does not hold"
-due_to_dropout, due_to_mean, hold_for_the_gap = 0.17 - 0.09, 0.44 - 0.17, "ade"
+due_to_dropout, due_to_mean, hold_for_the_gap = 0.16 - 0.09, 0.40 - 0.16, "ade"
 
 # %% wrong says="not all that does"
-due_to_dropout, due_to_mean, hold_for_the_gap = 0.17 - 0.09, 0.44 - 0.17, "a"
+due_to_dropout, due_to_mean, hold_for_the_gap = 0.16 - 0.09, 0.40 - 0.16, "a"
 
 # %% 4. Diagnose: NaN before anything is learned [markdown]
 # Somebody wants every pixel to have mean 0 and deviation 1 over the digits, and the run pauses. Run it and see. At which step does it begin, counted from 1, and what is the cause?
