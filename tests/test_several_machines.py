@@ -241,8 +241,8 @@ def test_workers_meet():
 
 def test_a_missing_worker_is_named_by_all():
     workers = [free_address() for _ in range(3)]
-    chief, other = meet([workers] * 2, seconds=1)
-    missing = f"Worker 2 ({workers[2]}) has not come. Waited 1 seconds. Start all"
+    chief, other = meet([workers] * 2, seconds=3)
+    missing = f"Worker 2 ({workers[2]}) has not come. Waited 3 seconds. Start all"
     assert chief.startswith(missing)
     assert other.startswith(missing)
     assert other.endswith(f"Received: workers={tuple(workers)}, index=1")
@@ -260,7 +260,8 @@ def test_a_missing_chief_is_named():
 def test_a_wrong_address_is_named(host, wrong):
     workers = [free_address(), free_address()]
     workers[wrong] = f"{host}:{workers[wrong].rpartition(':')[2]}"
-    found = meet([workers] * 2, seconds=1)
+    # A chief that nobody finds waits all its time; the other case ends early.
+    found = meet([workers] * 2, seconds=20 if wrong else 1)
     named = f"({workers[wrong]})"
     assert named in found[1]
     assert found[0].startswith("Worker 1 (")
@@ -271,7 +272,7 @@ def test_a_wrong_address_is_named(host, wrong):
 
 def test_another_list_is_named():
     workers = [free_address() for _ in range(3)]
-    found = meet([workers[:2], [*workers[:2], workers[2]]], seconds=2)
+    found = meet([workers[:2], workers], seconds=20)
     for each in found:
         assert f"Worker 1 ({workers[1]}) has another list of workers" in each
 
@@ -344,7 +345,7 @@ def run_workers(code, *arguments, **options):
 
 
 def test_launched_workers_meet():
-    outputs = run_workers(MEET, workers=3)
+    outputs = run_workers(MEET, workers=3, seconds=60)
     assert [output.count("this process") for output in outputs] == [1, 1, 1]
 
 
@@ -414,9 +415,9 @@ def test_all_begin_anew_after_a_loss(tmp_path):
     with pytest.raises(
         devices.WorkerError, match="Worker 1 of 2 failed with exit code 3"
     ):
-        run_workers(code, tmp_path)
+        run_workers(code, tmp_path, seconds=60)
     (tmp_path / "mark").unlink()
-    assert run_workers(code, tmp_path, restarts=1) == ("0\n", "1\n")
+    assert run_workers(code, tmp_path, restarts=1, seconds=60) == ("0\n", "1\n")
 
 
 @pytest.mark.parametrize("arguments", [{"workers": 0}, {"restarts": -1}])
@@ -428,7 +429,7 @@ def test_the_launcher_checks_its_arguments(arguments):
 def test_the_command_runs_a_script_as_workers(tmp_path, capfd):
     script = tmp_path / "train.py"
     script.write_text(f"import sys; {MEET}; sys.exit(int(sys.argv[1]))")
-    command = ["launch", "--workers", "2", str(script)]
+    command = ["launch", "--workers", "2", "--seconds", "60", str(script)]
     before = signal.getsignal(signal.SIGTERM)
     assert __main__.main([*command, "0"]) == 0
     assert capfd.readouterr().out.count("Workers: 2") == 2

@@ -48,7 +48,8 @@ def multi_worker_strategy(*, seconds=12.0):
     `evaluate` work. Call it before anything else of TensorFlow, on each worker; build
     and compile the model in its `scope()`. Give all workers the same seed
     (`keras.utils.set_random_seed`) and the same arrays: each takes its share of every
-    batch, and `fit` shuffles by the seed.
+    batch, and `fit` shuffles by the seed. A worker lost later is an
+    `UnavailableError` on the others, some ten seconds after.
 
     Args:
         seconds: float, seconds to wait for the other workers.
