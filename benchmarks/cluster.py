@@ -3,9 +3,9 @@
     python -m benchmarks.cluster [--rounds 2] [--save]
 
 The variants are networks that do not run as one, so each takes its own time. Both
-sides take the same two workers of one machine, in turns, one thread each; the ratio is
-of wall times. The rest is what a plan for a hundred workers needs: what the start of a
-worker costs, what a task costs that trains one step, and what the scheduler costs.
+sides take the same two workers of one machine, in turns, one core each; the ratio is of
+wall times, on Linux. The rest is what a plan for a hundred workers needs: what a worker
+costs to start, a task that trains one step, and the scheduler.
 `--save` writes `notebooks/data/cluster.json`, which notebook 04 reckons with.
 """
 
@@ -24,12 +24,15 @@ from benchmarks.compare import BATCH_SIZE, SOFTMAX, convolutional
 from workbench.experiments import Variant, compare
 
 FILE = pathlib.Path(__file__).parents[1] / "notebooks" / "data" / "cluster.json"
-VARIANTS, EPOCHS, NOTHINGS = 8, 2, 200
+VARIANTS, EPOCHS, NOTHINGS = 8, 8, 200
 ONE_THREAD = {"TF_NUM_INTRAOP_THREADS": "1", "TF_NUM_INTEROP_THREADS": "1"}
 
 
-def start_worker():
-    import workbench.experiments  # noqa: F401, PLC0415, it is this that takes time
+def start_worker(core):
+    """Keeps a worker's threads on one core, and imports what takes time."""
+    for thread in pathlib.Path("/proc/self/task").iterdir():
+        os.sched_setaffinity(int(thread.name), {core})
+    import workbench.experiments  # noqa: F401, PLC0415
 
 
 def nothing(number):
@@ -60,10 +63,12 @@ def measure(rounds):
         env=ONE_THREAD,
     )
     with cluster, distributed.Client(cluster) as client:
-        client.run(start_worker)
+        first, second = client.nthreads()
+        cores = sorted(os.sched_getaffinity(0))
+        client.run(start_worker, cores[0], workers=[first])
+        client.run(start_worker, cores[1], workers=[second])
         start = time.perf_counter() - begin
         _, data, _ = convolutional()
-        first, *_ = client.nthreads()
         two = client.get_executor(pure=False)
         one = client.get_executor(pure=False, workers=[first])
         few = tuple(array[:BATCH_SIZE] for array in data)
