@@ -300,32 +300,28 @@ class Sees(keras.callbacks.Callback):
 
 
 def refuses(several):
-    """The first words of what is said to data and models that do not fit."""
+    """What is said to data and models that do not fit."""
     found = {}
     dataset = tf.data.Dataset.from_tensor_slices(FEW)
-    for name, data, arguments in (
-        ("batch", FEW, {"batch_size": 1}),
-        ("last batch", (X[:33], Y[:33]), {}),
-        ("dataset", dataset.batch(1, drop_remainder=True), {}),
-        ("steps", FEW, {"steps_per_execution": 2}),
-        ("jit", FEW, {"jit_compile": True}),
+    few = X[:33], Y[:33]
+    for name, data, settings, arguments in (
+        ("batch", FEW, {}, {"batch_size": 1}),
+        ("last batch", few, {}, {}),
+        ("held out", FEW, {}, {"validation_data": few}),
+        ("dataset", dataset.batch(1, drop_remainder=True), {}, {}),
+        ("steps", FEW, {"steps_per_execution": 2}, {}),
+        ("jit", FEW, {"jit_compile": True}, {}),
     ):
-        size = {"batch_size": BATCH_SIZE, **arguments}.pop("batch_size")
-        others = {k: v for k, v in arguments.items() if k != "batch_size"}
-        model = compiled(several, SGD, **others)
-        for what, call in (
-            ("Run", lambda m=model, d=data, s=size: Run(m, d, batch_size=s)),
-            (
-                "compare",
-                lambda m=model, d=data, s=size: compare(
-                    lambda: m, d, {"a": Variant()}, batch_size=s
-                ),
-            ),
-        ):
-            try:
-                call()
-            except ValueError as error:
-                found[f"{what}, {name}"] = str(error)
+        model = compiled(several, SGD, **settings)
+        call = {"batch_size": BATCH_SIZE, **arguments}
+        try:
+            Run(model, data, **call)
+        except ValueError as error:
+            found[f"Run, {name}"] = str(error)
+        try:
+            compare(lambda m=model: m, data, {"a": Variant()}, **call)
+        except ValueError as error:
+            found[f"compare, {name}"] = str(error)
     rest = dataset.take(33).batch(BATCH_SIZE)
     run = run_of(compiled(several, SGD), rest, epochs=2)
     try:

@@ -93,6 +93,7 @@ def test_the_background_thread_is_under_the_callers_strategy(found):
     [
         ("batch", "`data` must go", "batches of 1 rows for 2 replicas"),
         ("last batch", "`data` must go", "of 1 rows for 2 replicas"),
+        ("held out", "`validation_data` must go", "of 1 rows for 2 replicas"),
         ("dataset", "`data` must go", "batches of 1 rows for 2 replicas"),
         ("steps", "`model` must go", "steps_per_execution=2"),
         ("jit", "`model` must go", "jit_compile=True"),

@@ -55,11 +55,16 @@ class Preflight(Report, list):
         for concern in self:
             yield from concern.blocks()
 
-    def check(self):
-        """Raises ValueError for the first concern that `Run` and `compare` refuse."""
+    def check(self, data="data"):
+        """Raises ValueError for the first concern that `Run` and `compare` refuse.
+
+        Args:
+            data: str, the argument that the data was.
+        """
         for concern in self:
             if concern.refused:
+                argument = data if concern.argument == "data" else concern.argument
                 raise ValueError(
-                    f"`{concern.argument}` must go with the strategy. {concern.effect} "
+                    f"`{argument}` must go with the strategy. {concern.effect} "
                     f"Remedy: {concern.remedy} Received: {concern.what}"
                 )

@@ -83,17 +83,18 @@ def preflight(model, data=None, *, batch_size=32, strategy=None):
     return Preflight(sorted(found, key=lambda concern: not concern.fails))
 
 
-def check_trainable(model, data=None, *, batch_size=32):
+def check_trainable(model, data=None, *, batch_size=32, name="data"):
     """Raises ValueError where `Run` and `compare` refuse a model under its strategy.
 
     Args:
         model: As for `preflight`, like the next two.
         data: Arrays, a dataset, or None.
         batch_size: int, rows.
+        name: str, the argument that `data` was.
     """
     import tensorflow as tf  # noqa: PLC0415, importing this module must be fast
 
-    preflight(model, data, batch_size=batch_size).check()
+    preflight(model, data, batch_size=batch_size).check(name)
     strategy = model.distribute_strategy
     several = strategy.num_replicas_in_sync > 1
     if several and not isinstance(strategy, tf.distribute.MirroredStrategy):

@@ -36,7 +36,11 @@ def compare(  # noqa: PLR0913, the signature is public
     `numpy.random.default_rng((seed, epoch)).permutation(N)`, for all variants alike; a
     dataset keeps its own order and is read once per epoch for all variants.
 
-    Interrupted from the keyboard, it returns what it has so far.
+    Where `build` makes the model under a `MirroredStrategy`, variants run one after the
+    other, each on all its replicas.
+
+    Interrupted from the keyboard, it returns what it has so far, and also where the
+    cluster behind an executor is lost: then the records that are missing say why.
 
     Args:
         build: Function without arguments that returns a `keras.Model`, compiled or
@@ -52,8 +56,9 @@ def compare(  # noqa: PLR0913, the signature is public
         validation_data: As `data`, evaluated after epochs, or None.
         validation_freq: Positive int, epochs from one evaluation to the next.
         executor: `concurrent.futures.Executor` that runs the variants elsewhere, a
-            few per task; also what Dask's `Client.get_executor()` gives. It must not
-            fork: use `ProcessPoolExecutor(mp_context=get_context("spawn"))`.
+            few per task; also what Dask's `Client.get_executor()` gives, which loses
+            no variant with a worker. It must not fork: use
+            `ProcessPoolExecutor(mp_context=get_context("spawn"))`.
 
     Returns:
         `Comparison`.

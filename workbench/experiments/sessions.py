@@ -52,8 +52,9 @@ class Session:
         self.steps = sum(len(order) for order in first.orders) * epochs
         self.batch_size = len(rows) if len(first.orders) == 1 and feed.even else None
         self.model = self._new_model(seed)
-        for size in sorted(set(first.sizes.tolist())):
-            check_trainable(self.model, batch_size=size)
+        for name, part in (("data", first), ("validation_data", validation)):
+            for size in sorted(set(part.sizes.tolist())) if part else ():
+                check_trainable(self.model, batch_size=size, name=name)
         self._starts[seed] = planning.start_values(self.model)
         self.compiled_optimizer = self.model.optimizer if loss is None else None
         self.only_fit = planning.on_several(self.model) or planning.only_fit(self.model)

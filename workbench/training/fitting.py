@@ -29,6 +29,9 @@ def fit_of(model, data, callbacks, *, filepath, epochs, batch_size, **others):
     """
     arguments = fit_arguments_of(data, epochs, batch_size, others)
     check_trainable(model, data, batch_size=batch_size)
+    held_out = others.get("validation_data")
+    size = others.get("validation_batch_size") or batch_size
+    check_trainable(model, held_out, batch_size=size, name="validation_data")
     if filepath is not None:
         others |= {"epochs": epochs, "batch_size": batch_size}
         return ResumableFit(
