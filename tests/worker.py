@@ -67,7 +67,7 @@ def train(model, *, only_fit=False):
     numbers = [*model.get_weights(), history["loss"], history["mae"]]
     if not only_fit:
         numbers += [history["val_loss"], history["val_mae"]]
-        numbers += [model.evaluate(x, y, **call), model.predict(x[:48], **call)]
+        numbers += [model.evaluate(*held_out, **call), model.predict(x[:48], **call)]
     return [np.asarray(each) for each in numbers]
 
 
