@@ -143,6 +143,7 @@ def test_no_such_notebook_and_no_such_time():
 # Limits
 
 
+@pytest.mark.timeout(60)
 @pytest.mark.parametrize(
     "source",
     [
