@@ -143,7 +143,6 @@ def test_no_such_notebook_and_no_such_time():
 # Limits
 
 
-@pytest.mark.timeout(60)
 @pytest.mark.parametrize(
     "source",
     [
@@ -163,6 +162,13 @@ def test_an_endless_answer_is_stopped(exercises, source):
     assert "seconds=1.2" in verdict.text
     exercises.seconds = 30
     assert mark(exercises, RIGHT).is_right  # and the notebook goes on
+
+
+def test_a_wait_is_stopped_where_an_event_loop_had_its_way(exercises):
+    exercises.seconds = 0.3
+    signal.siginterrupt(signal.SIGINT, False)  # as asyncio does
+    source = "import threading\nthreading.Event().wait()"
+    assert mark(exercises, source).state == "time"
 
 
 def test_an_endless_answer_does_not_flood_the_page(exercises, capsys):

@@ -15,6 +15,8 @@ class TimeIsUp(Exception):  # noqa: N818, reads as what happened
 
 def _interrupt_main():
     if hasattr(signal, "pthread_kill"):  # wakes a sleep, too; not on Windows
+        # Event loops set the opposite, and a wait for a lock then starts over.
+        signal.siginterrupt(signal.SIGINT, True)
         signal.pthread_kill(threading.main_thread().ident, signal.SIGINT)
     else:
         _thread.interrupt_main()
