@@ -141,7 +141,7 @@ def equals_fit(several):
         by_fit, by_run = (
             compiled(several, optimizer, middle=[dropout]) for _ in range(2)
         )
-        arguments = {"epochs": 2, "validation_data": FEW}
+        arguments = {"epochs": 2, "validation_data": FEW} if not found else {}
         keras.utils.set_random_seed(5)
         run = finished(by_run, FEW, shuffle=True, **arguments)
         keras.utils.set_random_seed(5)

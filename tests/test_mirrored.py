@@ -11,6 +11,8 @@ from tensorflow.python.data.experimental.ops.distribute import _LegacyRebatchDat
 from workbench.steps.replicas import split_rows
 
 STEPS = 50
+# A minute of two cores, on a machine with nothing else.
+pytestmark = pytest.mark.timeout(900)
 
 
 @pytest.fixture(scope="module")
