@@ -12,8 +12,8 @@ from keras import layers
 from workbench import checkpoints, data
 
 SEED = 7
-STEPS = 3  # in an epoch
-_SAMPLES = 32 * STEPS
+STEPS = 4  # in an epoch
+_SAMPLES = 128
 
 
 def crash_after(steps):
@@ -118,7 +118,7 @@ class Bench:
         """Two epochs with a crash in the second; returns Keras's model and ours."""
         paths = self.path(), self.path()
         backup = keras.callbacks.BackupAndRestore(paths[0], save_freq=save_freq)
-        for crash in ([crash_after(2 * STEPS - 1)], []):
+        for crash in ([crash_after(7)], []):
             model = self.by_keras(self.net(), 2, [backup, *crash])
             other = self.exactly(self.net(), paths[1], 2, crash)
         return model, other
