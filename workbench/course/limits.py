@@ -15,8 +15,6 @@ class TimeIsUp(Exception):  # noqa: N818, reads as what happened
 
 def _interrupt_main():
     if hasattr(signal, "pthread_kill"):  # wakes a sleep, too; not on Windows
-        # Event loops set the opposite, and a wait for a lock then starts over.
-        signal.siginterrupt(signal.SIGINT, True)
         signal.pthread_kill(threading.main_thread().ident, signal.SIGINT)
     else:
         _thread.interrupt_main()
@@ -58,6 +56,8 @@ def call_within(seconds, call):
 
     watcher = threading.Thread(target=watch, daemon=True)
     result = None
+    # What an event loop has set may ignore the signal, or go on waiting after it.
+    handler = signal.signal(signal.SIGINT, signal.default_int_handler)
     try:
         watcher.start()
         try:
@@ -68,6 +68,8 @@ def call_within(seconds, call):
         stop()  # again, since the interrupt may have come while it stopped
         if not expired.is_set():  # it was the reader who pressed stop
             raise
+    finally:
+        signal.signal(signal.SIGINT, handler or signal.SIG_DFL)
     if expired.is_set():
         raise TimeIsUp
     return result
