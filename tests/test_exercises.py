@@ -23,6 +23,12 @@ CASES = [
 ]
 
 
+@pytest.fixture(autouse=True)
+def folder(monkeypatch):
+    """A setup may change the folder, as notebook 08 does: afterwards it is as before."""
+    monkeypatch.chdir(".")
+
+
 @functools.cache
 def names_after_setup(name):
     namespace = {"__name__": "__main__"}
