@@ -25,7 +25,7 @@ CASES = [
 
 @pytest.fixture(autouse=True)
 def folder(monkeypatch):
-    """A setup may change the folder, as notebook 08 does: afterwards it is as before."""
+    """A setup may change the folder, as that of 08 does: afterwards it is as before."""
     monkeypatch.chdir(".")
 
 
