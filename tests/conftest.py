@@ -16,10 +16,9 @@ from workbench import data
 def clean_keras():
     """Each file of tests leaves Keras as a new process has it."""
     yield
-    keras.utils.clear_session()
-    gc.collect()
-    # TensorFlow keeps what it traced; looked through again and again, that took a
-    # tenth of the time.
+    keras.utils.clear_session(free_memory=False)
+    # What TensorFlow traced takes longer to look through and to free than many tests
+    # take: it is left where it is, 4 GB in each worker at the end.
     gc.freeze()
 
 

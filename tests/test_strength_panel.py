@@ -60,7 +60,9 @@ def test_the_numbers_shown_are_those_recorded(make_panel):
     panel.kind, panel.strength = "proximal L1", 0.02
     panel.start()
     panel.run.wait(SECONDS)
-    wait_for(lambda: panel.state == "finished")
+    # The panel looks at the state first, and at the numbers a moment later.
+    last = float(panel.run.records.loss[-1])
+    wait_for(lambda: panel.state == "finished" and panel.data_loss == last)
     assert panel.step == panel.total_steps == 40
     records = panel._recorder.records
     kernels = [v for v in panel.run.model.trainable_variables if v.name == "kernel"]
