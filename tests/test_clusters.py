@@ -1,6 +1,7 @@
 """Tests of one report for all workers of a cluster."""
 
 import asyncio
+import concurrent.futures
 import os
 import signal
 
@@ -104,7 +105,9 @@ class Client:
         return {"workers": dict.fromkeys(("tcp://e:1", "tcp://d:1", *self.answers))}
 
     def sync(self, function, *arguments):
-        return asyncio.run(function(*arguments))
+        # In a thread of its own, since a browser's test leaves a loop running in this.
+        with concurrent.futures.ThreadPoolExecutor(1) as pool:
+            return pool.submit(lambda: asyncio.run(function(*arguments))).result()
 
     async def run(self, function, *arguments, workers, on_error):
         (address,) = workers

@@ -351,6 +351,8 @@ def test_a_notebook_is_put_back(folder):
 
 @pytest.fixture
 def shell(folder, monkeypatch):
+    # IPython warns where an environment is active that is not the one it runs in.
+    monkeypatch.delenv("VIRTUAL_ENV", raising=False)
     made = InteractiveShell()
     monkeypatch.setattr(answering, "get_ipython", lambda: made)
     made.shown = []

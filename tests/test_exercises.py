@@ -2,6 +2,8 @@
 
 import ast
 import functools
+import os
+import pathlib
 import re
 
 import nbformat
@@ -24,24 +26,25 @@ CASES = [
 
 
 @pytest.fixture(autouse=True)
-def folder(monkeypatch):
-    """A setup may change the folder, as that of 08 does: afterwards it is as before."""
-    monkeypatch.chdir(".")
+def folder(monkeypatch, tmp_path):
+    """What exercises write lies elsewhere, and the folder is as before afterwards."""
+    monkeypatch.chdir(tmp_path)
 
 
 @functools.cache
-def names_after_setup(name):
+def after_setup(name):
+    """The names that the setup gives, and the folder that it leaves."""
     namespace = {"__name__": "__main__"}
     for kind, code in SOURCES[name].setup:
         if kind == "code":
             exec(compile(code, f"<setup of {name}>", "exec"), namespace)  # noqa: S102
-    return namespace
+    return namespace, pathlib.Path.cwd()
 
 
 def mark(name, exercise, code):
-    return Exercises(name, seconds=120).mark(
-        exercise.number, code, dict(names_after_setup(name))
-    )
+    names, place = after_setup(name)
+    os.chdir(place)
+    return Exercises(name, seconds=120).mark(exercise.number, code, dict(names))
 
 
 @pytest.mark.parametrize(("name", "exercise"), CASES)

@@ -47,7 +47,7 @@ def test_the_slider_changes_the_rate_of_the_next_step(lab, panel):
     wait_for(lambda: lab.evaluate("monitor._rate.value") < old / 3)
     last = wait_for(
         lambda: lab.evaluate(
-            "run.changes[-1].new == monitor.learning_rate"
+            "run.changes and run.changes[-1].new == monitor.learning_rate"
             " and (run.changes[-1].step, run.changes[-1].new)"
         )
     )
