@@ -44,7 +44,13 @@ def test_the_slider_changes_the_rate_of_the_next_step(lab, panel):
     # Ten would do, but for one that meets the schedule's own next rate on its way.
     for _ in range(14):
         handle.press("ArrowLeft")
-    wait_for(lambda: lab.evaluate("monitor._rate.value") < old / 3)
+
+    def has_come_to_rest():
+        before = lab.evaluate("monitor._rate.value")
+        lab.page.wait_for_timeout(500)  # the page sends one key's change after another
+        return before < old / 3 and lab.evaluate("monitor._rate.value") == before
+
+    wait_for(has_come_to_rest)
     last = wait_for(
         lambda: lab.evaluate(
             "run.changes and run.changes[-1].new == monitor.learning_rate"
