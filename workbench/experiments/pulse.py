@@ -16,20 +16,18 @@ class Pulse:
     Args:
         executor: `concurrent.futures.Executor`, also what Dask's
             `Client.get_executor()` gives.
+
+    Attributes:
+        slots: int, tasks that can run at once; None where it is not known.
     """
 
     def __init__(self, executor):
         client = getattr(executor, "_client", None)
         self._client = client if hasattr(client, "nthreads") else None
-        self._slots = getattr(executor, "_max_workers", None)
+        self.slots = getattr(executor, "_max_workers", None)
         self._answered = time.monotonic()
         self._had_workers = False
         self._leave = threading.Event()
-
-    @property
-    def slots(self):
-        """int, tasks that can run at once; None where it is not known."""
-        return self._slots
 
     def __enter__(self):
         if self._client is not None:
@@ -49,7 +47,7 @@ class Pulse:
         silent = time.monotonic() - self._answered
         if self._client is None or silent < _PATIENCE:
             return ""
-        if self._slots == 0:
+        if self.slots == 0:
             return f"the cluster has had no worker for {silent:.0f} s"
         return f"the scheduler of the cluster has not answered for {silent:.0f} s"
 
@@ -60,10 +58,10 @@ class Pulse:
 
     def _look(self):
         try:
-            self._slots = sum(self._client.nthreads().values())
+            self.slots = sum(self._client.nthreads().values())
         except Exception:  # noqa: BLE001, whatever it is, that is no answer
             return
-        self._had_workers |= self._slots > 0
+        self._had_workers |= self.slots > 0
         # A cluster may take long to start; only what it lost is missing.
-        if self._slots or not self._had_workers:
+        if self.slots or not self._had_workers:
             self._answered = time.monotonic()

@@ -5,6 +5,7 @@ own, and changes turns wherever they add something up.
 """
 
 import contextlib
+import functools
 
 import tensorflow as tf
 
@@ -74,28 +75,25 @@ def cond(predicate, true_fn, false_fn, around=(contextlib.nullcontext,) * 2):
     # An update merges the replicas, which it cannot do from inside a replica's branch:
     # the branch must be outside. keras.optimizers.LossScaleOptimizer does the same.
     def across(strategy, predicates, *functions):
-        def branch(function, context):
-            def run():
-                with context():
-                    strategy.extended.call_for_each_replica(
-                        lambda each: each(), args=(function,)
-                    )
-
-            return run
+        def in_each(function):
+            strategy.extended.call_for_each_replica(
+                lambda each: each(), args=(function,)
+            )
 
         decided = strategy.experimental_local_results(predicates)[0]
-        tf.cond(decided, *map(branch, functions, around))
+        calls = [functools.partial(in_each, function) for function in functions]
+        tf.cond(decided, *map(_within, around, calls))
 
     # A MirroredStrategy of one device has its own thread, too.
     if replica is not None and tf.distribute.has_strategy():
         replica.merge_call(across, args=(predicate, true_fn, false_fn))
-        return
+    else:
+        tf.cond(predicate, *map(_within, around, (true_fn, false_fn)))
 
-    def alone(function, context):
-        def run():
-            with context():
-                function()
 
-        return run
+def _within(context, call):
+    def run():
+        with context():
+            call()
 
-    tf.cond(predicate, alone(true_fn, around[0]), alone(false_fn, around[1]))
+    return run
