@@ -11,7 +11,6 @@ import os
 import pathlib
 import sys
 import tempfile
-import time
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
@@ -20,6 +19,7 @@ import numpy as np
 import tensorflow as tf
 from keras import layers
 
+from tests.waiting import wait_for
 from workbench import clipping
 from workbench.experiments import Variant, compare
 from workbench.training import Run
@@ -187,13 +187,13 @@ def obeys(several):
     run = run_of(compiled(several, SGD), FEW, epochs=10_000)
     panel = TrainingMonitor(run)
     run.start()
-    wait_until(lambda: len(run.records) > 5)
+    wait_for(lambda: len(run.records) > 5, SECONDS)
     panel.paused = True
-    wait_until(lambda: run.state == "paused")
+    wait_for(lambda: run.state == "paused", SECONDS)
     steps = len(run.records)
     panel.learning_rate = 0.25
     run.resume()
-    wait_until(lambda: len(run.records) > steps + 5)
+    wait_for(lambda: len(run.records) > steps + 5, SECONDS)
     run.stop()
     history = run.wait(SECONDS)
     panel.close()
@@ -206,13 +206,6 @@ def obeys(several):
     left = [name for part in (run.model, run.model.optimizer) for name in vars(part)]
     patched = {"train_step", "compute_loss", "apply", "_all_reduce_sum_gradients"}
     return found | {"patched": sorted(patched & set(left))}
-
-
-def wait_until(condition):
-    end = time.monotonic() + SECONDS
-    while not condition():
-        assert time.monotonic() < end
-        time.sleep(0.01)
 
 
 class States(keras.callbacks.Callback):

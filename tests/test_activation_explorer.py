@@ -3,7 +3,6 @@
 import base64
 import re
 import threading
-import time
 
 import keras
 import nbformat
@@ -14,6 +13,7 @@ from keras import layers
 from nbconvert import HTMLExporter
 
 from tests import models
+from tests.waiting import wait_for
 from workbench import data
 from workbench.activations import capture
 from workbench.activations.maps import maps_of, outputs_of
@@ -28,13 +28,6 @@ from workbench.plots.activations import (
 from workbench.widgets import activation_reading
 from workbench.widgets.activation_explorer import ActivationExplorer
 from workbench.widgets.activation_view import list_layers
-
-
-def wait_until(condition, seconds=60):
-    end = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < end, "it never came true"
-        time.sleep(0.02)
 
 
 @pytest.fixture(scope="module")
@@ -311,7 +304,7 @@ def test_a_unit_finds_its_strongest_inputs_in_the_background(cnn, digits, make_p
     panel = make_panel(cnn, digits, batch_size=16)
     panel.layer = "deeper"
     panel.unit = 5
-    wait_until(lambda: panel.strongest)
+    wait_for(lambda: panel.strongest)
     expected = strongest_inputs(cnn, digits, "deeper", 5, count=8)
     assert [i for i, _ in panel.strongest] == [i for i, _ in expected]
     slot = panel._view.slots[0]
@@ -354,11 +347,11 @@ def test_refresh_sees_new_weights(make_panel, digits):
     panel = make_panel(model, digits)
     panel.layer = "logits"
     panel.unit = 2
-    wait_until(lambda: panel.strongest)
+    wait_for(lambda: panel.strongest)
     model.get_layer("logits").bias.assign(np.full(10, 100.0))
     panel._view.again.click()
     assert shown(panel).min() > 50
-    wait_until(lambda: panel.strongest)
+    wait_for(lambda: panel.strongest)
     assert panel.strongest[0][1] > 50
 
 
@@ -454,7 +447,7 @@ def test_an_error_in_the_background_appears(cnn, digits, make_panel):
 
     panel._reading.peaks = broken
     panel.unit = 0
-    wait_until(lambda: panel.error)
+    wait_for(lambda: panel.error)
     assert panel.error == "RuntimeError: out of order"
     assert "could not be found" in panel._view.found.value
     panel.scale = "unit"
@@ -484,7 +477,7 @@ def test_a_search_that_nobody_waits_for_ends(cnn, digits, make_panel):
     panel.layer = "logits"
     panel.unit = 2
     go_on.set()
-    wait_until(lambda: panel.strongest)
+    wait_for(lambda: panel.strongest)
     assert ended == ["_EndedError"]
     assert panel.strongest[0] == strongest_inputs(cnn, digits, "logits", 2, count=1)[0]
     assert panel.error == ""
@@ -495,7 +488,7 @@ def test_close_ends_everything(cnn, digits):
     panel = ActivationExplorer(cnn, digits)
     panel.unit = 0
     panel.close()
-    wait_until(lambda: threading.active_count() == before[1])
+    wait_for(lambda: threading.active_count() == before[1])
     assert set(_instances) == before[0]
     panel.close()
 

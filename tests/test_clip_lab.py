@@ -14,6 +14,7 @@ import traitlets
 from ipywidgets.widgets.widget import _instances
 
 from tests.models import mlp, mlp_with_dropout, state_of
+from tests.waiting import wait_for
 from workbench import clipping, data
 from workbench.experiments import Variant, compare
 from workbench.plots import clip_figure, to_png
@@ -32,15 +33,6 @@ from workbench.widgets.model_copies import ModelCopies
 
 SECONDS = 60
 LENGTH = 12
-
-
-def wait_for(condition):
-    """Waits until `condition()` holds and returns its value; fails if never."""
-    end = time.monotonic() + SECONDS
-    while not (value := condition()):
-        assert time.monotonic() < end, "it never came true"
-        time.sleep(0.005)
-    return value
 
 
 def rnn(optimizer=None, loss="mse", **arguments):

@@ -9,6 +9,7 @@ import ipywidgets
 import pytest
 from ipywidgets.widgets.widget import _instances
 
+from tests.waiting import wait_for
 from workbench.devices import GpuLoad, Load
 from workbench.widgets import device_panel
 from workbench.widgets.device_panel import DevicePanel
@@ -55,13 +56,6 @@ def make_panel(machine, closed_after):
     return make
 
 
-def wait_until(condition, seconds=10):
-    end = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < end, "nothing happened in time"
-        time.sleep(0.01)
-
-
 def controls(panel):
     return panel.children[-3].children
 
@@ -84,8 +78,8 @@ def test_shows_the_first_reading_at_once(make_panel):
 
 def test_keeps_reading(make_panel, machine):
     panel = make_panel()
-    wait_until(lambda: machine.count >= 3)
-    wait_until(lambda: panel.load.cpu_percent >= 3)
+    wait_for(lambda: machine.count >= 3, 10)
+    wait_for(lambda: panel.load.cpu_percent >= 3, 10)
     assert f"{panel.load.cpu_percent:.0f} %</td>" in shown(panel)[0]
 
 
@@ -94,14 +88,14 @@ def test_pause_stops_readings_and_resume_takes_one_at_once(make_panel, machine):
     toggle, _ = controls(panel)
     panel.paused = True
     assert (toggle.value, toggle.description) == (True, "Resume")
-    wait_until(lambda: "Paused." in shown(panel)[1])
+    wait_for(lambda: "Paused." in shown(panel)[1], 10)
     time.sleep(0.05)
     count = machine.count
     time.sleep(0.8)
     assert machine.count == count
     start = time.monotonic()
     panel.paused = False
-    wait_until(lambda: machine.count > count)
+    wait_for(lambda: machine.count > count, 10)
     assert time.monotonic() - start < 0.4
     assert (toggle.value, toggle.description) == (False, "Pause")
 
@@ -123,8 +117,8 @@ def test_a_shorter_interval_counts_at_once(make_panel, machine):
     panel = make_panel(30.0)
     assert (machine.count, panel.pace) == (1, 30.0)
     panel.refresh_seconds = 0.5
-    wait_until(lambda: machine.count >= 2, seconds=5)
-    wait_until(lambda: panel.pace < 1)
+    wait_for(lambda: machine.count >= 2, seconds=5)
+    wait_for(lambda: panel.pace < 1, 10)
 
 
 @pytest.mark.parametrize("seconds", [0.0, 0.4, 31.0, float("nan")])
@@ -145,30 +139,30 @@ def test_a_refused_panel_leaves_nothing_behind(machine):
 def test_slow_readings_are_taken_less_often(make_panel, machine):
     panel = make_panel()
     machine.seconds = 0.05
-    wait_until(lambda: panel.pace > 0.5)
+    wait_for(lambda: panel.pace > 0.5, 10)
     assert panel.pace >= 50 * 0.05
-    wait_until(lambda: "Readings are slow here" in shown(panel)[1])
+    wait_for(lambda: "Readings are slow here" in shown(panel)[1], 10)
     panel.refresh_seconds = 30.0
-    wait_until(lambda: panel.pace == 30.0)
+    wait_for(lambda: panel.pace == 30.0, 10)
 
 
 def test_an_error_is_shown_and_the_next_good_reading_clears_it(make_panel, machine):
     panel = make_panel()
     machine.failure = RuntimeError("the <driver> is gone")
-    wait_until(lambda: panel.error)
+    wait_for(lambda: panel.error, 10)
     assert panel.error == "RuntimeError: the <driver> is gone"
-    wait_until(lambda: "the &lt;driver&gt; is gone" in panel.children[-1].value)
+    wait_for(lambda: "the &lt;driver&gt; is gone" in panel.children[-1].value, 10)
     assert "progressbar" in shown(panel)[0]
     machine.failure = None
-    wait_until(lambda: not panel.error)
-    wait_until(lambda: "A reading every" in shown(panel)[1])
+    wait_for(lambda: not panel.error, 10)
+    wait_for(lambda: "A reading every" in shown(panel)[1], 10)
 
 
 def test_an_error_at_the_first_reading_is_shown(make_panel, machine):
     machine.failure = OSError("no counters")
     panel = make_panel()
     assert panel.load is None
-    wait_until(lambda: "OSError: no counters" in panel.children[-1].value)
+    wait_for(lambda: "OSError: no counters" in panel.children[-1].value, 10)
     assert "image/png" not in panel._repr_mimebundle_()
 
 
@@ -194,7 +188,7 @@ def test_close_while_a_reading_is_under_way(make_panel, machine):
     panel = make_panel()
     machine.seconds = 0.3
     count = machine.count
-    wait_until(lambda: machine.count > count)
+    wait_for(lambda: machine.count > count, 10)
     panel.close()
     assert not panel._thread.is_alive()
     assert panel.error == ""
@@ -205,7 +199,7 @@ def test_closing_all_widgets_ends_the_thread_too(make_panel):
     panel = make_panel()
     for widget in [_instances[key] for key in set(_instances) - before]:
         widget.close()
-    wait_until(lambda: not panel._thread.is_alive())
+    wait_for(lambda: not panel._thread.is_alive(), 10)
     assert set(_instances) == before
 
 

@@ -3,25 +3,18 @@
 import base64
 import itertools
 import threading
-import time
 
 import numpy as np
 import pytest
 from ipywidgets.widgets.widget import _instances
 
+from tests.waiting import wait_for
 from workbench import data
 from workbench.embeddings import Coverage, load_vectors
 from workbench.embeddings.words import Words
 from workbench.plots import embeddings as drawing
 from workbench.plots import to_png
 from workbench.widgets.embedding_explorer import EmbeddingExplorer
-
-
-def wait_until(condition, seconds=60):
-    end = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < end, "it never came true"
-        time.sleep(0.02)
 
 
 @pytest.fixture(scope="module")
@@ -143,7 +136,7 @@ def test_tsne_comes_from_the_background_and_the_rest_stays(glove, panel):
     panel.word = "the"
     panel.view = (0.0, 0.0, 1.0)
     panel.projection = "tsne"
-    wait_until(lambda: len(panel.positions) == 60)
+    wait_for(lambda: len(panel.positions) == 60)
     assert not panel.projecting
     expected = glove.project("tsne", words=glove.words[:60])
     np.testing.assert_array_equal(panel.positions, expected)
@@ -165,7 +158,7 @@ def test_a_failing_projection_is_told_and_taken_back(panel):
 
     panel._reading.compute = broken
     panel.projection = "tsne"
-    wait_until(lambda: panel.error)
+    wait_for(lambda: panel.error)
     assert panel.error == "RuntimeError: out of order"
     assert (panel.projection, panel.projecting) == ("pca", False)
     panel.color = "similarity"
@@ -227,7 +220,7 @@ def test_close_ends_everything(glove):
     panel.word = "king"
     panel.projection = "tsne"
     panel.close()
-    wait_until(lambda: threading.active_count() == before[1])
+    wait_for(lambda: threading.active_count() == before[1])
     assert set(_instances) == before[0]
     panel.close()
 

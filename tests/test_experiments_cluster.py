@@ -14,19 +14,13 @@ import keras
 import numpy as np
 import pytest
 
+from tests.waiting import wait_for
 from workbench.experiments import Variant, compare, pulse, remote
 
 SECONDS = 120
 RNG = np.random.default_rng(0)
 DATA = RNG.random((100, 12), "float32"), RNG.random((100, 3), "float32")
 NAMES = ("a", "b", "c", "d")
-
-
-def wait_until(condition):
-    end = time.monotonic() + SECONDS
-    while not condition():
-        assert time.monotonic() < end
-        time.sleep(0.05)
 
 
 class Cluster:
@@ -41,7 +35,7 @@ class Cluster:
         self.folder = folder
         self.file = folder / "scheduler.json"
         self.scheduler = self._start("scheduler", "--port", "0", "--host", "127.0.0.1")
-        wait_until(self.file.exists)
+        wait_for(self.file.exists, SECONDS)
         options = "--nthreads", "1", "--no-nanny", "--host", "127.0.0.1"
         self.workers = [self._start("worker", *options) for _ in range(workers)]
 
@@ -111,7 +105,7 @@ def test_a_killed_worker_loses_no_variant_and_a_dead_cluster_no_record(
     patience = pulse._PATIENCE
     monkeypatch.setattr(pulse, "_PATIENCE", SECONDS)
     future = submitted(client, tmp_path, free=0)
-    wait_until(lambda: len(processes(tmp_path)) == 2)
+    wait_for(lambda: len(processes(tmp_path)) == 2, SECONDS)
     victim = found.workers[0]
     assert victim.pid in processes(tmp_path)
     victim.send_signal(signal.SIGKILL)
@@ -127,7 +121,7 @@ def test_a_killed_worker_loses_no_variant_and_a_dead_cluster_no_record(
     monkeypatch.setattr(remote, "_VARIANTS_PER_TASK", 1)
     monkeypatch.setattr(pulse, "_PATIENCE", patience)
     future = submitted(client, tmp_path, free=4)
-    wait_until(lambda: len(list(tmp_path.glob("pid-*"))) > 4)
+    wait_for(lambda: len(list(tmp_path.glob("pid-*"))) > 4, SECONDS)
     found.scheduler.kill()
     begin = time.monotonic()
     comparison = future.result(SECONDS)
@@ -171,7 +165,7 @@ def test_a_cluster_that_is_lost_for_good_is_named(monkeypatch, answers, text):
     monkeypatch.setattr(pulse, "_SECONDS_BETWEEN_LOOKS", 0.01)
     monkeypatch.setattr(pulse, "_PATIENCE", 0.1)
     with pulse.Pulse(Executor(*answers)) as looked:
-        wait_until(looked.problem)
+        wait_for(looked.problem, SECONDS)
         assert looked.problem().startswith(text)
 
 
@@ -181,7 +175,7 @@ def test_a_cluster_that_starts_or_works_is_waited_for(monkeypatch, answers):
     monkeypatch.setattr(pulse, "_PATIENCE", 10.0)
     with pulse.Pulse(Executor(*answers)) as looked:
         first = looked._answered
-        wait_until(lambda: looked._answered > first)
+        wait_for(lambda: looked._answered > first, SECONDS)
         assert looked.problem() == ""
 
 

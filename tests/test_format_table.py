@@ -9,7 +9,7 @@ import pytest
 from ipywidgets.widgets.widget import _instances
 
 from tests import hostile
-from tests.test_device_panel import wait_until
+from tests.waiting import wait_for
 from workbench.plots.formats import (
     BAD,
     FAIR,
@@ -94,7 +94,7 @@ def test_compares_formats_in_the_background(make_panel, folder):
     assert panel._view.chosen.value == QUICK
     panel._view.compare.click()
     assert panel.comparing
-    wait_until(lambda: not panel.comparing, seconds=60)
+    wait_for(lambda: not panel.comparing)
     assert panel.error == ""
     assert [result.name for result in panel.comparison.results] == list(QUICK)
     assert panel.compared == 1.0
@@ -109,7 +109,7 @@ def test_compares_formats_in_the_background(make_panel, folder):
     for one, other in zip(before, after, strict=True):
         np.testing.assert_array_equal(one, other)
     panel.compare()
-    wait_until(lambda: not panel.comparing, seconds=60)
+    wait_for(lambda: not panel.comparing)
     assert (folder / "compared-2" / "model.keras").is_file()
 
 
@@ -117,7 +117,7 @@ def test_what_goes_wrong_in_the_background_is_shown(make_panel):
     panel = make_panel(keras.Sequential([keras.layers.Dense(2)]))
     panel.chosen = QUICK
     panel.compare()
-    wait_until(lambda: not panel.comparing, seconds=60)
+    wait_for(lambda: not panel.comparing)
     assert "`model` must be a built keras.Model" in panel.error
     assert panel.comparison is None
 
@@ -138,7 +138,7 @@ def test_close_ends_everything(folder):
     panel = FormatTable(folder, small_model())
     panel.compare()
     panel.close()
-    wait_until(lambda: threading.active_count() == before[1], seconds=60)
+    wait_for(lambda: threading.active_count() == before[1])
     assert set(_instances) == before[0]
     panel.close()
 

@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 
 from tests.models import compiled, mlp, state_of
-from tests.test_training import SECONDS, assert_equal_states, wait_for
+from tests.test_training import SECONDS, assert_equal_states
+from tests.waiting import wait_for
 from workbench import checkpoints
 from workbench.checkpoints import list_checkpoints
 from workbench.plots.checkpoints import history_of, plot_checkpoints

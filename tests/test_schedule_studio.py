@@ -11,6 +11,7 @@ import tensorflow as tf
 from ipywidgets.widgets.widget import _instances
 
 from tests.models import compiled, mlp, mlp_with_dropout, state_of
+from tests.waiting import wait_for
 from workbench import clipping
 from workbench.experiments import Variant, compare
 from workbench.plots.schedule_figure import ScheduleFigure
@@ -26,15 +27,6 @@ from workbench.widgets.model_copies import ModelCopies
 
 SECONDS = 60
 keras_schedules = keras.optimizers.schedules
-
-
-def wait_for(condition):
-    """Waits until `condition()` holds and returns its value; fails if never."""
-    end = time.monotonic() + SECONDS
-    while not (value := condition()):
-        assert time.monotonic() < end, "it never came true"
-        time.sleep(0.005)
-    return value
 
 
 def net(optimizer=None):

@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 
 from tests.models import compiled, mlp
-from tests.test_training import SECONDS, wait_for
+from tests.test_training import SECONDS
+from tests.waiting import wait_for
 from workbench.experiments import StrengthGrid
 from workbench.widgets import StrengthMap
 

@@ -1,13 +1,13 @@
 """Going back to an earlier step, and taking the same or another way from there."""
 
 import functools
-import time
 
 import keras
 import numpy as np
 import pytest
 
 from tests.models import compiled, mlp_with_dropout, state_of
+from tests.waiting import wait_for
 from workbench import clipping
 from workbench.experiments import Variant, compare
 from workbench.training import timeline
@@ -32,14 +32,6 @@ def noisy():
 
 def ending():
     return [layers.Dense(10)]
-
-
-def wait_for(condition):
-    end = time.monotonic() + SECONDS
-    while not (value := condition()):
-        assert time.monotonic() < end, "it never came true"
-        time.sleep(0.005)
-    return value
 
 
 def finished(branch):

@@ -21,6 +21,7 @@ from tests.models import (
     mlp_with_dropout,
     state_of,
 )
+from tests.waiting import wait_for
 from workbench.training import Run, load_records
 
 SECONDS = 60
@@ -28,14 +29,6 @@ SECONDS = 60
 
 def cosine():
     return keras.optimizers.schedules.CosineDecay(0.05, 60)
-
-
-def wait_for(condition):
-    """Waits until `condition()` holds; fails if it never does."""
-    end = time.monotonic() + SECONDS
-    while not condition():
-        assert time.monotonic() < end, "it never came true"
-        time.sleep(0.005)
 
 
 class AtStep(keras.callbacks.Callback):

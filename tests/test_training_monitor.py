@@ -13,7 +13,8 @@ import numpy as np
 import pytest
 
 from tests.models import compiled, mlp
-from tests.test_training import SECONDS, AtStep, cosine, poisoned, wait_for
+from tests.test_training import SECONDS, AtStep, cosine, poisoned
+from tests.waiting import wait_for
 from workbench.training import Run
 from workbench.widgets import TrainingMonitor
 

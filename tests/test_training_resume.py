@@ -17,7 +17,8 @@ import tensorflow as tf
 from keras import layers
 
 from tests.models import compiled, mlp, state_of
-from tests.test_training import SECONDS, assert_equal_states, cosine, wait_for
+from tests.test_training import SECONDS, assert_equal_states, cosine
+from tests.waiting import wait_for
 from workbench import checkpoints
 from workbench.checkpoints import list_checkpoints
 from workbench.clipping import AutoClip, ByGlobalNorm

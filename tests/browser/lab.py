@@ -1,6 +1,7 @@
 """A JupyterLab server, a page of a real Chromium on it, and a line to the kernel."""
 
 import contextlib
+import functools
 import json
 import os
 import pathlib
@@ -16,7 +17,11 @@ import nbformat
 from playwright.sync_api import TimeoutError as PageTimeoutError
 from playwright.sync_api import sync_playwright
 
+from tests import waiting
+
 ROOT = pathlib.Path(__file__).parents[2]
+# Each look asks the page or the kernel.
+wait_for = functools.partial(waiting.wait_for, pause=0.05)
 PANEL = ".jp-OutputArea-output .widget-vbox"
 FLAGS = [
     "--no-sandbox",
@@ -237,15 +242,6 @@ class Lab:
 def button(place, name):
     """Returns the button of a name in a part of the page."""
     return place.get_by_role("button", name=name)
-
-
-def wait_for(condition, seconds=60):
-    """Waits until `condition()` holds and returns its value; fails if never."""
-    end = time.monotonic() + seconds
-    while not (value := condition()):
-        assert time.monotonic() < end, "it never came true"
-        time.sleep(0.05)
-    return value
 
 
 def copy_notebook(name, folder, *, until=None, extra=(), replace=()):
